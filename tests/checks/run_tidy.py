@@ -1,0 +1,102 @@
+#!/usr/bin/python3
+"""Runs clang-tidy-19 over the sources: run_tidy.py BUILD_FOLDER [--since REVISION] [--jobs N] [FILE...].
+
+Without --since every source file under src/ and tests/imapd/, with it those that differ from REVISION or include a
+header that does. The slowest files come first and are named at the end, so that the time stays in sight.
+"""
+import argparse
+import concurrent.futures
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+import tree
+
+CLANG_TIDY = "clang-tidy-19"
+FOLDERS = ("src/", "tests/imapd/", "tests/fuzz/")
+SECONDS_PER_FILE_MAX = 300
+NOISE = re.compile(r"^(\d+ warnings? generated|Suppressed \d+|Use -header-filter|\d+ warnings? treated as errors)")
+
+
+def changed_since(revision):
+    """Names of the files that differ from the revision, new ones included."""
+    git = ["git", "-c", f"safe.directory={tree.ROOT}", "-C", str(tree.ROOT)]
+    lines = subprocess.run([*git, "diff", "--name-only", revision], check=True, capture_output=True, text=True).stdout
+    lines += subprocess.run([*git, "ls-files", "--others", "--exclude-standard"], check=True, capture_output=True,
+                            text=True).stdout
+    return set(lines.split("\n")) - {""}
+
+
+def touched(path, changed):
+    if path in changed or ".clang-tidy" in changed:
+        return True
+    code = (tree.ROOT / path).read_text(errors="replace")
+    names = re.findall(r'#include "([^"]+)"', code)
+    return any(f"include/{n}" in changed or f"src/{n}" in changed
+               or str(pathlib.PurePosixPath(path).parent / n) in changed for n in names)
+
+
+def run(build, path):
+    start = time.monotonic()
+    try:
+        done = subprocess.run([CLANG_TIDY, "--quiet", "-p", build, str(tree.ROOT / path)], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=SECONDS_PER_FILE_MAX)
+        status, output = done.returncode, done.stdout + done.stderr
+    except subprocess.TimeoutExpired:
+        status, output = 1, f"{path}: clang-tidy took more than {SECONDS_PER_FILE_MAX} seconds\n"
+    lines = [line for line in output.splitlines() if not NOISE.match(line)]
+    return path, status, findings_of(lines), time.monotonic() - start
+
+
+def findings_of(lines):
+    """The output, one text for each finding with the notes below it."""
+    findings = []
+    for line in lines:
+        if not findings or re.search(r": (error|warning): ", line):
+            findings.append(line)
+        else:
+            findings[-1] += "\n" + line
+    return findings
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build")
+    parser.add_argument("--since", default="")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("files", nargs="*")
+    options = parser.parse_args()
+    build = pathlib.Path(options.build).resolve()
+    commands = json.loads((build / "compile_commands.json").read_text())
+    sources = set()
+    for entry in commands:
+        path = (pathlib.Path(entry["directory"]) / entry["file"]).resolve()
+        if path.is_relative_to(tree.ROOT):
+            sources.add(str(path.relative_to(tree.ROOT)))
+    sources = {p for p in sources if p.startswith(FOLDERS) and not p.startswith("src/io/asio/")}
+    if options.files:
+        sources &= set(options.files)
+    elif options.since:
+        changed = changed_since(options.since)
+        sources = {p for p in sources if touched(p, changed)}
+    # Large files first: the last one then doesn't run alone.
+    ordered = sorted(sources, key=lambda p: -(tree.ROOT / p).stat().st_size)
+    seen, bad, times = set(), 0, []
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for path, status, findings, seconds in pool.map(lambda p: run(str(build), p), ordered):
+            times.append((seconds, path))
+            bad += status != 0
+            for finding in findings if status else []:
+                if finding not in seen:  # a header's finding comes once
+                    seen.add(finding)
+                    print(finding, flush=True)
+    slowest = ", ".join(f"{path} {seconds:.0f} s" for seconds, path in sorted(times, reverse=True)[:3])
+    print(f"clang-tidy: {len(ordered)} files, {bad} with findings; slowest: {slowest or 'none'}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
