@@ -1,0 +1,204 @@
+// Text encodings. Pure functions: any thread, no state, output bounded by a small multiple of the input.
+#include "postern/base/encoding.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "postern/base/crypto.hpp"
+
+namespace postern {
+namespace {
+
+constexpr std::string_view base64_alphabet =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::string_view base64url_alphabet =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+constexpr std::uint8_t not_base64 = 0xff;
+
+constexpr std::array<std::uint8_t, 256> reverse_table(std::string_view alphabet) {
+  std::array<std::uint8_t, 256> table{};
+  table.fill(not_base64);
+  for (std::size_t i = 0; i < alphabet.size(); ++i)
+    table[static_cast<unsigned char>(alphabet[i])] = static_cast<std::uint8_t>(i);
+  return table;
+}
+constexpr auto base64_values = reverse_table(base64_alphabet);
+constexpr auto base64url_values = reverse_table(base64url_alphabet);
+
+std::uint32_t octet(std::string_view s, std::size_t i) { return static_cast<unsigned char>(s[i]); }
+
+std::string encode(std::string_view bytes, std::string_view alphabet, bool padding) {
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  std::size_t i = 0;
+  for (; i + 3 <= bytes.size(); i += 3) {
+    const std::uint32_t v = octet(bytes, i) << 16 | octet(bytes, i + 1) << 8 | octet(bytes, i + 2);
+    out += alphabet[v >> 18];
+    out += alphabet[v >> 12 & 63];
+    out += alphabet[v >> 6 & 63];
+    out += alphabet[v & 63];
+  }
+  const std::size_t rest = bytes.size() - i;
+  if (rest == 0) return out;
+  const std::uint32_t v = octet(bytes, i) << 16 | (rest == 2 ? octet(bytes, i + 1) << 8 : 0);
+  out += alphabet[v >> 18];
+  out += alphabet[v >> 12 & 63];
+  if (rest == 2) out += alphabet[v >> 6 & 63];
+  if (padding) out.append(3 - rest, '=');
+  return out;
+}
+
+// Decodes characters that were already freed of padding. A last group of one character, or bits left
+// over that aren't zero, are refused (RFC 4648, 3.5): one value has one encoding.
+class Base64Decoder {
+ public:
+  explicit Base64Decoder(const std::array<std::uint8_t, 256>& values) : values_(values) {}
+
+  bool add(char c, std::string& out) {
+    const std::uint8_t value = values_[static_cast<unsigned char>(c)];
+    if (value == not_base64) return false;
+    bits_ = (bits_ << 6 | value) & 0xffffff;
+    ++count_;
+    if (count_ % 4 != 1) out += static_cast<char>(bits_ >> left_over() & 0xff);
+    return true;
+  }
+  bool finish() const { return count_ % 4 != 1 && (bits_ & ((1U << left_over()) - 1)) == 0; }
+  std::size_t count() const { return count_; }
+
+ private:
+  unsigned left_over() const { return count_ % 4 == 2 ? 4 : count_ % 4 == 3 ? 2 : 0; }
+
+  const std::array<std::uint8_t, 256>& values_;
+  std::uint32_t bits_ = 0;
+  std::size_t count_ = 0;
+};
+
+bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+// Well-formed UTF-8 (RFC 3629, 4). Gives the length of the sequence at `i`, and for an ill-formed one 0
+// with `bad` the length of its maximal subpart (Unicode, 3.9: what one U+FFFD replaces).
+std::size_t utf8_sequence(std::string_view s, std::size_t i, std::size_t& bad) {
+  const std::uint32_t lead = octet(s, i);
+  if (lead < 0x80) return 1;
+  bad = 1;
+  std::size_t size = 0;
+  std::uint32_t low = 0x80, high = 0xbf;  // the range of the second octet
+  if (lead >= 0xc2 && lead <= 0xdf) {
+    size = 2;
+  } else if (lead >= 0xe0 && lead <= 0xef) {
+    size = 3;
+    if (lead == 0xe0) low = 0xa0;   // no overlong forms
+    if (lead == 0xed) high = 0x9f;  // no surrogates
+  } else if (lead >= 0xf0 && lead <= 0xf4) {
+    size = 4;
+    if (lead == 0xf0) low = 0x90;
+    if (lead == 0xf4) high = 0x8f;  // nothing past U+10FFFF
+  } else {
+    return 0;
+  }
+  for (std::size_t k = 1; k < size; ++k) {
+    if (i + k >= s.size() || octet(s, i + k) < low || octet(s, i + k) > high) return 0;
+    bad = k + 1;
+    low = 0x80;
+    high = 0xbf;
+  }
+  return size;
+}
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+}  // namespace
+
+std::string base64_encode(std::string_view bytes) { return encode(bytes, base64_alphabet, true); }
+std::string base64url_encode(std::string_view bytes) { return encode(bytes, base64url_alphabet, false); }
+
+std::optional<std::string> base64_decode(std::string_view s) {
+  std::string out;
+  out.reserve(s.size() / 4 * 3 + 3);
+  Base64Decoder decoder(base64_values);
+  std::size_t padding = 0;
+  for (const char c : s) {
+    if (is_space(c)) continue;
+    if (c == '=') {
+      ++padding;
+    } else if (padding != 0 || !decoder.add(c, out)) {
+      return std::nullopt;
+    }
+  }
+  if (padding > 2 || (decoder.count() + padding) % 4 != 0 || !decoder.finish()) return std::nullopt;
+  return out;
+}
+
+std::optional<std::string> base64url_decode(std::string_view s) {
+  std::string out;
+  out.reserve(s.size() / 4 * 3 + 3);
+  Base64Decoder decoder(base64url_values);
+  for (const char c : s)
+    if (!decoder.add(c, out)) return std::nullopt;
+  if (!decoder.finish()) return std::nullopt;
+  return out;
+}
+
+std::string hex_encode(std::string_view bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out;
+  out.reserve(bytes.size() * 2);
+  for (const char c : bytes) {
+    out += digits[static_cast<unsigned char>(c) >> 4];
+    out += digits[static_cast<unsigned char>(c) & 15];
+  }
+  return out;
+}
+
+std::uint64_t stable_hash64(std::string_view bytes) {
+  const Digest digest = sha256(bytes);
+  std::uint64_t hash = 0;
+  for (std::size_t i = 0; i < 8; ++i) hash = hash << 8 | digest[i];
+  return hash;
+}
+
+std::string ascii_lower(std::string_view s) {
+  std::string out(s);
+  std::transform(out.begin(), out.end(), out.begin(), lower);
+  return out;
+}
+
+bool iequals_ascii(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](char x, char y) { return lower(x) == lower(y); });
+}
+
+std::string_view trim_ascii(std::string_view s) {
+  while (!s.empty() && is_space(s.front())) s.remove_prefix(1);
+  while (!s.empty() && is_space(s.back())) s.remove_suffix(1);
+  return s;
+}
+
+bool is_valid_utf8(std::string_view s) {
+  std::size_t bad = 0;
+  for (std::size_t i = 0; i < s.size();) {
+    const std::size_t size = utf8_sequence(s, i, bad);
+    if (size == 0) return false;
+    i += size;
+  }
+  return true;
+}
+
+std::string sanitize_utf8(std::string_view s) {
+  std::string out;
+  out.reserve(s.size());
+  std::size_t bad = 0;
+  for (std::size_t i = 0; i < s.size();) {
+    const std::size_t size = utf8_sequence(s, i, bad);
+    if (size == 0) {
+      out += "\xEF\xBF\xBD";
+      i += bad;
+    } else {
+      out.append(s, i, size);
+      i += size;
+    }
+  }
+  return out;
+}
+
+}  // namespace postern
