@@ -1,0 +1,150 @@
+// One login on one IMAP server: the Mailstore over its pool of connections, its mailboxes and views.
+//
+// Lives on one shard and is only touched there. Web sessions of the same login share it. Requests hold a
+// shared pointer to it for as long as they run. What accounts of a shard have in common comes in through
+// AccountContext and outlives them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "postern/io/event.hpp"
+#include "postern/io/loop.hpp"
+#include "postern/mail/fragment_cache.hpp"
+#include "postern/mail/mailbox_view.hpp"
+#include "postern/mail/mailstore.hpp"
+#include "postern/session/pool.hpp"
+#include "postern/store/session_table.hpp"
+
+namespace postern::mail {
+
+struct MailOptions {
+  Duration mailbox_list_fresh = std::chrono::seconds(30);  // LIST and STATUS are asked again after that
+  std::uint32_t fill_messages = 10'000;   // UIDs asked about by one command while an index fills
+  std::uint32_t fetch_messages = 1'000;   // messages in one FETCH of header fields
+};
+
+struct AccountContext {
+  io::Loop& loop;
+  session::Server& server;
+  store::SegmentWriter& segment;
+  FragmentCache& fragments;
+  MailOptions options;
+};
+
+using ViewPtr = std::shared_ptr<MailboxView>;
+
+class Account final : public Mailstore,
+                      public std::enable_shared_from_this<Account>,
+                      private session::AccountObserver,
+                      public ViewEvents {
+ public:
+  Account(AccountContext context, store::AccountKey key, session::Credentials credentials,
+          std::string client_address);
+  ~Account() override;
+
+  store::AccountKey key() const { return key_; }
+  const std::string& login() const { return login_; }
+  session::Pool& pool() { return *pool_; }
+
+  // --- Mailstore ---
+  std::string state(StateType type) override;
+  io::Task<Result<std::vector<MailboxData>>> mailboxes() override;
+  io::Task<Result<EmailQueryResult>> query(EmailQuery query) override;
+  io::Task<Result<std::vector<EmailItem>>> fetch(std::vector<EmailKey> ids, FetchPlan plan) override;
+  io::Task<Result<std::vector<ThreadData>>> threads(std::vector<ThreadKey> keys) override;
+  io::Task<Result<std::vector<SetOutcome>>> update(std::vector<EmailUpdate> updates, EffectsHook effects) override;
+  io::Task<Result<std::vector<SetOutcome>>> destroy(std::vector<EmailKey> ids, EffectsHook effects) override;
+  io::Task<Result<std::unique_ptr<BlobReader>>> open_blob(BlobKey blob) override;
+  bool answered_stale() const override { return stale_; }
+
+  // --- The shard's housekeeping ---
+  std::size_t view_bytes() const;
+  std::size_t views() const { return views_.size(); }
+  // Drops the views that nobody uses right now.
+  void evict_views();
+  // Writes what has not been written yet to the segment.
+  void save_state();
+
+ private:
+  friend class AccountBlobReader;
+
+  // --- account.cpp: mailboxes, views, states ---
+  io::Task<Result<>> refresh_mailboxes(Duration fresh);
+  io::Task<Result<>> list_mailboxes(session::Lease& lease);
+  io::Task<Result<>> ask_status(session::Lease& lease, MailboxListBuilder& builder,
+                                std::vector<std::string> names);
+  const Mailbox* find_mailbox(MailboxKey key) const;
+  // Looks the mailbox up (asking the server for its list if need be); its view, made if there is none.
+  io::Task<Result<ViewPtr>> view_of(MailboxKey key);
+  Place place_of(const EmailKey& id) const;
+  EmailKey id_of(const Place& place) const;
+  void add_redirect(const EmailKey& origin, const Place& current);
+  void drop_redirect_to(const Place& place);
+  void bump(StateType type);
+
+  // --- account_sync.cpp: views made right ---
+  // Selected, heard and in step with the server; `cold_sort` makes a cold view's list by that SORT.
+  io::Task<Result<>> attach(ViewPtr view, const Sort* cold_sort = nullptr);
+  io::Task<Result<>> sync(session::Lease& lease, ViewPtr view, const Sort* cold_sort);
+  io::Task<Result<>> sync_list(session::Lease& lease, ViewPtr view, const Sort* cold_sort);
+  io::Task<Result<>> sync_flags(session::Lease& lease, ViewPtr view, std::uint64_t changed_since);
+  io::Task<Result<>> fill(ViewPtr view);
+  void fill_behind(ViewPtr view);
+  io::Task<Result<>> load_text_keys(ViewPtr view, SortKey::Property property);
+  template <typename Op>
+  io::Task<Result<>> on_mailbox(ViewPtr view, Op op);
+
+  // --- account_query.cpp ---
+  io::Task<Result<std::shared_ptr<const UidList>>> result_of(ViewPtr view, Filter filter, Sort sort);
+  io::Task<Result<>> ensure_order(ViewPtr view, Sort sort);
+  io::Task<Result<UidList>> search(ViewPtr view, Filter filter);
+  io::Task<Result<>> search_all(ViewPtr view, const Filter& filter, std::map<std::string, UidList>& found);
+  EmailQueryResult slice(const EmailQuery& query, const std::vector<Place>& all, Result<>& status);
+  EmailQueryResult slice_of_one(const EmailQuery& query, const MailboxView& view, const UidList& uids);
+
+  // --- account_fetch.cpp ---
+  struct Wanted;
+  io::Task<Result<>> fetch_in(ViewPtr view, std::vector<Wanted*> wanted, const FetchPlan& plan, std::uint32_t number);
+  io::Task<Result<>> fetch_sources(ViewPtr view, const FetchPlan& plan, std::map<std::uint32_t, MessageSource>& sources);
+  io::Task<Result<>> fetch_sections(ViewPtr view, std::map<std::uint32_t, MessageSource>& sources,
+                                    const FetchPlan& plan);
+  io::Task<Result<>> load_threads(ViewPtr view);
+
+  // --- account_set.cpp ---
+  struct Change;
+  io::Task<Result<>> apply_changes(ViewPtr view, std::vector<Change*> changes, EffectsHook effects);
+  void plan_change(const MailboxView& view, const EmailUpdate& update, Change& change);
+  io::Task<Result<>> store_keywords(session::Lease& lease, std::vector<Change*>& changes);
+  io::Task<Result<>> move_messages(session::Lease& lease, MailboxKey target, std::vector<Change*> changes);
+  io::Task<Result<>> expunge_messages(session::Lease& lease, std::vector<Change*> changes);
+
+  // --- ViewEvents ---
+  void on_message_arrived(MailboxView& view, std::uint32_t uid) override;
+  void on_message_changed(MailboxView& view, std::uint32_t uid) override;
+  void on_message_gone(MailboxView& view, std::uint32_t uid) override;
+  void on_reset(MailboxView& view) override;
+
+  AccountContext context_;
+  const store::AccountKey key_;
+  const std::string login_;
+  std::unique_ptr<session::Pool> pool_;
+  std::vector<Mailbox> mailboxes_;
+  std::unordered_map<MailboxKey, std::size_t> mailbox_at_;
+  std::optional<MonotonicTime> mailboxes_listed_;
+  std::map<MailboxKey, ViewPtr> views_;
+  std::map<MailboxKey, std::shared_ptr<io::Event>> syncing_;  // one coroutine syncs a view at a time
+  std::set<MailboxKey> filling_;
+  std::unordered_map<Place, Place, PlaceHash> current_of_, origin_of_;
+  store::StateCounters counters_;
+  bool counters_dirty_ = false;
+  bool stale_ = false;
+};
+
+}  // namespace postern::mail

@@ -1,0 +1,333 @@
+// The account itself: its mailboxes, its views, its ids and its states.
+#include "postern/mail/account.hpp"
+
+#include <algorithm>
+
+#include "postern/base/encoding.hpp"
+#include "postern/imap/command.hpp"
+#include "mail/account_support.hpp"
+
+namespace postern::mail {
+
+const std::error_category& mail_category() {
+  static const struct final : std::error_category {
+    const char* name() const noexcept override { return "mail"; }
+    std::string message(int code) const override {
+      switch (static_cast<Errc>(code)) {
+        case Errc::not_found: return "not found";
+        case Errc::unsupported_sort: return "this sort isn't supported";
+        case Errc::unsupported_filter: return "this filter isn't supported";
+        case Errc::anchor_not_found: return "the anchor isn't among the results";
+        case Errc::server_refused: return "the mail server refused the command";
+        case Errc::server_unavailable: return "the mail server can't be reached";
+        case Errc::outcome_unknown: return "the connection broke after a change was sent: its outcome is unknown";
+        case Errc::authentication: return "the mail server refused the credentials";
+        case Errc::too_large: return "too large";
+      }
+      return "unknown mail error";
+    }
+  } category;
+  return category;
+}
+
+Error mail_error(const Error& error) {
+  const auto& code = error.code;
+  if (code.category() == mail_category()) return error;
+  if (code == make_error_code(session::Errc::authentication))
+    return Error(make_error_code(Errc::authentication), error.context);
+  if (code == make_error_code(session::Errc::no_such_mailbox))
+    return Error(make_error_code(Errc::not_found), error.context);
+  if (code == make_error_code(imap::Errc::no) || code == make_error_code(imap::Errc::bad))
+    return Error(make_error_code(Errc::server_refused), error.context);
+  if (code == make_error_code(imap::Errc::too_large)) return Error(make_error_code(Errc::too_large), error.context);
+  return Error(make_error_code(Errc::server_unavailable), error.to_string());
+}
+
+Account::Account(AccountContext context, store::AccountKey key, session::Credentials credentials,
+                 std::string client_address)
+    : context_(context), key_(key), login_(credentials.login) {
+  pool_ = session::Pool::make(context_.loop, context_.server, std::move(credentials), this, std::move(client_address));
+  counters_ = context_.segment.counters(key_);
+  // What happened while nobody was connected isn't known: the states of before are not those of now.
+  ++counters_.email;
+  ++counters_.mailbox;
+  ++counters_.thread;
+  counters_dirty_ = true;
+  for (const auto& redirect : context_.segment.redirects(key_)) {
+    current_of_[redirect.origin] = redirect.current;
+    origin_of_[redirect.current] = redirect.origin;
+  }
+}
+
+Account::~Account() {
+  for (auto& [key, view] : views_) pool_->forget(*view);
+}
+
+// --- States ---
+
+void Account::bump(StateType type) {
+  switch (type) {
+    case StateType::mailbox: ++counters_.mailbox; break;
+    case StateType::email: ++counters_.email; break;
+    case StateType::thread: ++counters_.thread; break;
+  }
+  counters_dirty_ = true;
+}
+
+void Account::save_state() {
+  if (!counters_dirty_) return;
+  // A full table is no reason to fail: the states then start anew with the next broker.
+  if (auto put = context_.segment.put_counters(key_, counters_); !put)
+    context_.loop.logger().warning("state counters not saved", {{"error", put.error().to_string()}});
+  counters_dirty_ = false;
+}
+
+std::string Account::state(StateType type) {
+  save_state();  // a state a client has seen is never given again for something else
+  switch (type) {
+    case StateType::mailbox: return std::to_string(counters_.mailbox);
+    case StateType::email: return std::to_string(counters_.email);
+    case StateType::thread: return std::to_string(counters_.thread);
+  }
+  return {};
+}
+
+void Account::on_message_arrived(MailboxView&, std::uint32_t) {
+  bump(StateType::email);
+  bump(StateType::mailbox);
+  bump(StateType::thread);
+}
+void Account::on_message_changed(MailboxView&, std::uint32_t) {
+  bump(StateType::email);
+  bump(StateType::mailbox);
+}
+void Account::on_message_gone(MailboxView& view, std::uint32_t uid) {
+  drop_redirect_to(Place{view.key(), view.uid_validity(), uid});
+  bump(StateType::email);
+  bump(StateType::mailbox);
+  bump(StateType::thread);
+}
+void Account::on_reset(MailboxView& view) {
+  context_.loop.logger().info("UIDVALIDITY changed", {{"mailbox", view.encoded_name()}});
+  bump(StateType::email);
+  bump(StateType::mailbox);
+  bump(StateType::thread);
+}
+
+// --- Ids ---
+
+Place Account::place_of(const EmailKey& id) const {
+  auto it = current_of_.find(id);
+  return it == current_of_.end() ? id : it->second;
+}
+
+EmailKey Account::id_of(const Place& place) const {
+  auto it = origin_of_.find(place);
+  return it == origin_of_.end() ? place : it->second;
+}
+
+void Account::add_redirect(const EmailKey& origin, const Place& current) {
+  if (auto before = current_of_.find(origin); before != current_of_.end()) origin_of_.erase(before->second);
+  if (origin == current) {  // it came back to where it was first seen
+    current_of_.erase(origin);
+    context_.segment.drop_redirect(key_, origin);
+    return;
+  }
+  current_of_[origin] = current;
+  origin_of_[current] = origin;
+  if (auto put = context_.segment.put_redirect({key_, origin, current}); !put)
+    context_.loop.logger().warning("redirect not saved", {{"error", put.error().to_string()}});
+}
+
+void Account::drop_redirect_to(const Place& place) {
+  auto it = origin_of_.find(place);
+  if (it == origin_of_.end()) return;
+  context_.segment.drop_redirect(key_, it->second);
+  current_of_.erase(it->second);
+  origin_of_.erase(it);
+}
+
+// --- Mailboxes ---
+
+const Mailbox* Account::find_mailbox(MailboxKey key) const {
+  auto it = mailbox_at_.find(key);
+  return it == mailbox_at_.end() ? nullptr : &mailboxes_[it->second];
+}
+
+io::Task<Result<ViewPtr>> Account::view_of(MailboxKey key) {
+  if (auto it = views_.find(key); it != views_.end()) co_return it->second;
+  if (find_mailbox(key) == nullptr) {
+    auto listed = co_await refresh_mailboxes(context_.options.mailbox_list_fresh);
+    if (!listed) co_return fail(listed.error());
+  }
+  const auto* mailbox = find_mailbox(key);
+  if (mailbox == nullptr || !mailbox->selectable) co_return fail(Errc::not_found);
+  auto& view = views_[key];
+  if (!view) view = std::make_shared<MailboxView>(key, mailbox->encoded_name, *this);
+  co_return view;
+}
+
+io::Task<Result<>> Account::refresh_mailboxes(Duration fresh) {
+  const auto now = context_.loop.clock().now();
+  if (mailboxes_listed_ && now - *mailboxes_listed_ < fresh) co_return Result<>{};
+  Result<> result;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    auto lease = co_await pool_->any();
+    if (!lease) {
+      result = fail(mail_error(lease.error()));
+      break;
+    }
+    result = co_await list_mailboxes(*lease);
+    if (result) {
+      mailboxes_listed_ = context_.loop.clock().now();
+      stale_ = false;
+      co_return result;
+    }
+    if (!is_lost(result.error())) break;
+  }
+  if (!result && mailboxes_listed_ && mail_error(result.error()).code == make_error_code(Errc::server_unavailable)) {
+    stale_ = true;  // what was listed last is still better than nothing
+    co_return Result<>{};
+  }
+  if (!result) co_return fail(mail_error(result.error()));
+  co_return result;
+}
+
+namespace {
+
+std::string status_items(const imap::CapabilitySet& capabilities) {
+  std::string items = "MESSAGES UNSEEN UIDNEXT UIDVALIDITY";
+  if (capabilities.has(imap::Capability::condstore)) items += " HIGHESTMODSEQ";
+  if (capabilities.has(imap::Capability::objectid)) items += " MAILBOXID";
+  return items;
+}
+
+}  // namespace
+
+io::Task<Result<>> Account::list_mailboxes(session::Lease& lease) {
+  using imap::Capability;
+  const auto capabilities = lease.capabilities();
+  MailboxListBuilder builder;
+  auto collect = [&builder](imap::Response& response) {
+    if (auto* list = std::get_if<imap::ListResponse>(&response)) builder.add(*list);
+    if (auto* status = std::get_if<imap::StatusDataResponse>(&response)) builder.add(*status);
+  };
+  const bool extended = capabilities.has(Capability::list_extended);
+  const bool with_status = extended && lease.tiers().list_status;
+  const bool xlist = !lease.tiers().special_use && capabilities.has(Capability::xlist);
+  imap::CommandBuilder list(xlist ? "XLIST" : "LIST", capabilities);
+  list.raw(" \"\" \"*\"").expect(imap::Expect::list | (with_status ? imap::Expect::status : imap::Expect::none));
+  if (extended) {
+    list.raw(" RETURN (SUBSCRIBED CHILDREN");
+    if (lease.tiers().special_use) list.raw(" SPECIAL-USE");
+    if (with_status) list.raw(" STATUS (" + status_items(capabilities) + ")");
+    list.raw(")");
+  }
+  auto listed = co_await run(lease, list, collect);
+  if (!listed) co_return listed;
+  if (!extended) {
+    imap::CommandBuilder lsub("LSUB", capabilities);
+    lsub.raw(" \"\" \"*\"").expect(imap::Expect::list);
+    if (auto subscribed = co_await run(lease, lsub, collect); !subscribed) co_return subscribed;
+  }
+  const bool utf8_names = capabilities.has(Capability::imap4rev2);
+  if (!with_status) {
+    std::vector<std::string> names;
+    for (const auto& mailbox : builder.finish(utf8_names))
+      if (mailbox.selectable) names.push_back(mailbox.encoded_name);
+    if (auto asked = co_await ask_status(lease, builder, std::move(names)); !asked) co_return asked;
+  }
+  if (builder.truncated())
+    context_.loop.logger().warning("too many mailboxes, the rest is not shown", {{"limit", mailboxes_max}});
+  auto fresh = builder.finish(utf8_names);
+  auto differs = [](const Mailbox& a, const Mailbox& b) {
+    return a.key != b.key || a.encoded_name != b.encoded_name || a.role != b.role || a.subscribed != b.subscribed ||
+           a.selectable != b.selectable || a.status.messages != b.status.messages ||
+           a.status.unseen != b.status.unseen;
+  };
+  if (!std::equal(fresh.begin(), fresh.end(), mailboxes_.begin(), mailboxes_.end(),
+                  [&](const Mailbox& a, const Mailbox& b) { return !differs(a, b); }))
+    bump(StateType::mailbox);
+  mailboxes_ = std::move(fresh);
+  mailbox_at_.clear();
+  for (std::size_t i = 0; i < mailboxes_.size(); ++i) mailbox_at_[mailboxes_[i].key] = i;
+  // Renamed ones keep their view; those that are gone lose it.
+  for (auto it = views_.begin(); it != views_.end();) {
+    const auto* mailbox = find_mailbox(it->first);
+    if (mailbox != nullptr && mailbox->selectable) {
+      if (mailbox->encoded_name != it->second->encoded_name()) {
+        pool_->forget(*it->second);
+        it->second->on_deselected();
+        it->second->rename(mailbox->encoded_name);
+      }
+      ++it;
+    } else {
+      pool_->forget(*it->second);
+      it->second->on_deselected();
+      it = views_.erase(it);
+    }
+  }
+  co_return Result<>{};
+}
+
+// One STATUS a mailbox. NO for one (it has just been deleted, or may not be read) is no error.
+io::Task<Result<>> Account::ask_status(session::Lease& lease, MailboxListBuilder& builder,
+                                       std::vector<std::string> names) {
+  const auto capabilities = lease.capabilities();
+  for (const auto& name : names) {
+    imap::CommandBuilder status("STATUS", capabilities);
+    status.sp().encoded_mailbox(name).raw(" (" + status_items(capabilities) + ")").expect(imap::Expect::status);
+    auto asked = co_await run(lease, status, [&builder](imap::Response& response) {
+      if (auto* data = std::get_if<imap::StatusDataResponse>(&response)) builder.add(*data);
+    });
+    if (!asked && asked.error().code != make_error_code(imap::Errc::no)) co_return asked;
+  }
+  co_return Result<>{};
+}
+
+io::Task<Result<std::vector<MailboxData>>> Account::mailboxes() {
+  auto listed = co_await refresh_mailboxes(context_.options.mailbox_list_fresh);
+  if (!listed) co_return fail(listed.error());
+  std::vector<MailboxData> all;
+  all.reserve(mailboxes_.size());
+  for (const auto& mailbox : mailboxes_) {
+    MailboxData data{mailbox, mailbox.status.messages, mailbox.status.unseen, 0, 0};
+    auto view = views_.find(mailbox.key);
+    const bool exact = view != views_.end() && view->second->attached() && view->second->index().filled();
+    if (exact) {
+      data.total_emails = view->second->index().visible();
+      data.unread_emails = view->second->index().unread();
+    }
+    data.total_threads = data.total_emails;
+    data.unread_threads = data.unread_emails;
+    if (exact) {
+      if (auto counts = view->second->thread_counts()) {
+        data.total_threads = counts->total;
+        data.unread_threads = counts->unread;
+      }
+    }
+    all.push_back(std::move(data));
+  }
+  co_return all;
+}
+
+// --- Housekeeping ---
+
+std::size_t Account::view_bytes() const {
+  std::size_t bytes = 0;
+  for (const auto& [key, view] : views_) bytes += view->memory_bytes();
+  return bytes;
+}
+
+void Account::evict_views() {
+  for (auto it = views_.begin(); it != views_.end();) {
+    if (it->second.use_count() > 1 || filling_.contains(it->first) || syncing_.contains(it->first)) {
+      ++it;
+      continue;
+    }
+    pool_->forget(*it->second);
+    it = views_.erase(it);
+  }
+}
+
+}  // namespace postern::mail

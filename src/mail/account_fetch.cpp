@@ -1,0 +1,375 @@
+// Email/get: fragments from the cache, the rest from the server in as few commands as it takes; threads
+// (RFC 8621, 3); blobs, piece by piece.
+#include <algorithm>
+#include <tuple>
+
+#include "mail/account_support.hpp"
+#include "mail/sort_keys.hpp"
+#include "postern/base/encoding.hpp"
+#include "postern/imap/limits.hpp"
+
+namespace postern::mail {
+
+struct Account::Wanted {
+  EmailItem item;
+  Place place;
+};
+
+namespace {
+
+std::vector<std::string> jmap_keywords(const MailboxIndex& index, const MessageEntry& entry) {
+  std::vector<std::string> names;
+  for (std::uint8_t bit : {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
+    if ((entry.flags & bit) != 0) names.emplace_back(keyword_of_system_flag(bit));
+  for (const auto& keyword : index.keywords(entry)) names.push_back(ascii_lower(keyword));  // RFC 8621, 4.1.1
+  return names;
+}
+
+// Which part of a message a FETCH item is about: "HEADER.FIELDS (...)" and "HEADER" are its header.
+bool is_header(std::string_view section) { return section.starts_with("HEADER"); }
+
+void take(MessageSource& source, imap::FetchData& data) {
+  for (auto& section : data.sections) {
+    if (!section.data) continue;
+    if (is_header(section.section))
+      source.header = std::move(*section.data);
+    else
+      source.sections.emplace_back(section.section, std::move(*section.data));
+  }
+  if (data.body_structure) source.body_structure = std::move(data.body_structure);
+  if (data.preview) source.preview = std::move(*data.preview);
+}
+
+std::string first_items(const FetchPlan& plan, const imap::CapabilitySet& capabilities, ThreadKey thread_known) {
+  using imap::Capability;
+  std::string items = "UID FLAGS INTERNALDATE RFC822.SIZE";
+  if (plan.body_structure) items += " BODYSTRUCTURE";
+  if (plan.preview && capabilities.has(Capability::preview)) items += " PREVIEW";
+  auto fields = plan.header_fields;
+  if (plan.thread && thread_known == 0) {
+    if (capabilities.has(Capability::objectid))
+      items += " THREADID";
+    else if (capabilities.has(Capability::gmail))
+      items += " X-GM-THRID";
+    else
+      for (std::string_view field : {"IN-REPLY-TO", "MESSAGE-ID", "REFERENCES"})
+        if (std::find(fields.begin(), fields.end(), field) == fields.end()) fields.emplace_back(field);
+  }
+  if (plan.full_header) {
+    items += " BODY.PEEK[HEADER]";
+  } else if (!fields.empty()) {
+    items += " BODY.PEEK[HEADER.FIELDS (";
+    for (std::size_t i = 0; i < fields.size(); ++i) items += (i > 0 ? " " : "") + fields[i];
+    items += ")]";
+  }
+  return items;
+}
+
+ThreadKey thread_of(const imap::FetchData& data, const imap::CapabilitySet& capabilities, const EmailKey& id) {
+  if (data.thread_id) return stable_hash64("objectid\n" + *data.thread_id) | 1;
+  if (data.gm_thrid) return stable_hash64("gmail\n" + std::to_string(*data.gm_thrid)) | 1;
+  if (capabilities.has(imap::Capability::objectid)) return thread_key_of({}, id);  // THREADID NIL
+  for (const auto& section : data.sections)
+    if (is_header(section.section)) return thread_key_of(section.data.value_or(""), id);
+  return 0;
+}
+
+// Header field names come from clients: only what is a field name (RFC 5322, 2.2) is put into a command.
+bool is_field_name(std::string_view name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return c > 32 && c < 127 && c != ':' && c != '(' && c != ')' && c != '"' && c != '\\' && c != '{' && c != '%' &&
+           c != '*' && c != ']';
+  });
+}
+
+}  // namespace
+
+io::Task<Result<std::vector<EmailItem>>> Account::fetch(std::vector<EmailKey> ids, FetchPlan plan) {
+  std::erase_if(plan.header_fields, [](const std::string& name) { return !is_field_name(name); });
+  if (auto listed = co_await refresh_mailboxes(Duration::max()); !listed) co_return fail(listed.error());
+  const auto number = context_.fragments.plan_number(plan.signature);
+  std::vector<Wanted> all(ids.size());
+  std::map<MailboxKey, std::vector<Wanted*>> by_mailbox;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    all[i].item.id = ids[i];
+    all[i].place = place_of(ids[i]);
+    if (find_mailbox(all[i].place.mailbox) != nullptr) by_mailbox[all[i].place.mailbox].push_back(&all[i]);
+  }
+  for (auto& [mailbox, wanted] : by_mailbox) {
+    auto view = co_await view_of(mailbox);
+    if (!view && view.error().code == make_error_code(Errc::not_found)) continue;
+    if (!view) co_return fail(view.error());
+    auto fetched = co_await fetch_in(*view, wanted, plan, number);
+    if (!fetched && fetched.error().code == make_error_code(Errc::not_found)) continue;
+    if (!fetched) co_return fail(fetched.error());
+  }
+  std::vector<EmailItem> items;
+  items.reserve(all.size());
+  for (auto& wanted : all) items.push_back(std::move(wanted.item));
+  co_return items;
+}
+
+io::Task<Result<>> Account::fetch_in(ViewPtr view, std::vector<Wanted*> wanted, const FetchPlan& plan,
+                                     std::uint32_t number) {
+  if (auto attached = co_await attach(view); !attached) co_return attached;
+  std::map<std::uint32_t, MessageSource> sources;
+  for (auto* w : wanted) {
+    const auto* entry = view->index().find(w->place.uid);
+    // The live UIDVALIDITY is compared on every use: an id never reaches another message.
+    if (w->place.uid_validity != view->uid_validity() || entry == nullptr || entry->is_deleted()) continue;
+    w->item.fragment = context_.fragments.find({key_, w->item.id, number});
+    if (w->item.fragment != nullptr && entry->is_known()) continue;
+    auto& source = sources[w->place.uid];
+    source.id = w->item.id;
+    source.place = w->place;
+  }
+  if (!sources.empty()) {
+    if (stale_) co_return fail(Errc::server_unavailable);
+    if (auto fetched = co_await fetch_sources(view, plan, sources); !fetched) co_return fetched;
+  }
+  for (auto* w : wanted) {
+    const auto* entry = view->index().find(w->place.uid);
+    if (w->place.uid_validity != view->uid_validity() || entry == nullptr || entry->is_deleted()) continue;
+    if (auto it = sources.find(w->place.uid); it != sources.end()) {
+      auto& source = it->second;
+      source.size = entry->size;
+      source.received_at = entry->received;
+      source.thread = entry->thread;
+      const bool complete = entry->is_known() && (!plan.body_structure || source.body_structure != nullptr) &&
+                            (!plan.thread || source.thread != 0) &&
+                            ((plan.header_fields.empty() && !plan.full_header) || source.header);
+      if (!complete) co_return fail(Errc::server_refused, "FETCH gave a message only in part");
+      w->item.fragment = std::make_shared<const Fragment>(plan.render(source));
+      if (plan.cacheable) context_.fragments.put({key_, w->item.id, number}, w->item.fragment);
+    }
+    w->item.found = true;
+    w->item.keywords = jmap_keywords(view->index(), *entry);
+    w->item.mailboxes = {view->key()};
+  }
+  co_return Result<>{};
+}
+
+// The first round: what every message needs; the second: what depends on its structure.
+io::Task<Result<>> Account::fetch_sources(ViewPtr view, const FetchPlan& plan,
+                                          std::map<std::uint32_t, MessageSource>& sources) {
+  auto first = co_await on_mailbox(view, [&view, &plan, &sources](session::Lease& lease) -> io::Task<Result<>> {
+    const auto capabilities = lease.capabilities();
+    imap::UidSet uids;
+    bool all_threads_known = true;
+    for (const auto& [uid, source] : sources) {
+      uids.add(uid);
+      const auto* entry = view->index().find(uid);
+      all_threads_known = all_threads_known && entry != nullptr && entry->thread != 0;
+    }
+    const auto items = first_items(plan, capabilities, all_threads_known ? 1 : 0);
+    for (const auto& piece : uids.split(imap::command_line_bytes_max / 2)) {
+      imap::CommandBuilder fetch("UID FETCH", capabilities);
+      fetch.sp().set(piece).raw(" (" + items + ")").expect(imap::Expect::fetch);
+      auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {
+        auto* answer = std::get_if<imap::FetchResponse>(&response);
+        if (answer == nullptr || !answer->data.uid) return;
+        auto it = sources.find(*answer->data.uid);
+        if (it == sources.end()) return;
+        if (plan.thread)
+          if (auto thread = thread_of(answer->data, capabilities, it->second.id); thread != 0)
+            view->set_thread(it->first, thread);
+        take(it->second, answer->data);
+      });
+      if (!fetched) co_return fetched;
+    }
+    co_return Result<>{};
+  });
+  if (!first || !plan.more) co_return first;
+  co_return co_await fetch_sections(view, sources, plan);
+}
+
+io::Task<Result<>> Account::fetch_sections(ViewPtr view, std::map<std::uint32_t, MessageSource>& sources,
+                                           const FetchPlan& plan) {
+  // Messages that want the same sections share a command.
+  std::map<std::vector<WantedSection>, imap::UidSet> groups;
+  for (auto& [uid, source] : sources) {
+    auto wanted = plan.more(source);
+    if (!wanted.empty()) groups[std::move(wanted)].add(uid);
+  }
+  for (const auto& [sections, uids] : groups) {
+    std::string items = "UID";
+    for (const auto& wanted : sections) {
+      items += " BODY.PEEK[" + wanted.section + "]";
+      if (wanted.octets_max != 0) items += "<0." + std::to_string(wanted.octets_max) + ">";
+    }
+    auto fetched = co_await on_mailbox(view, [&](session::Lease& lease) -> io::Task<Result<>> {
+      for (const auto& piece : uids.split(imap::command_line_bytes_max / 2)) {
+        imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
+        fetch.sp().set(piece).raw(" (" + items + ")").expect(imap::Expect::fetch);
+        auto done = co_await run(lease, fetch, [&](imap::Response& response) {
+          auto* answer = std::get_if<imap::FetchResponse>(&response);
+          if (answer == nullptr || !answer->data.uid || !piece.contains(*answer->data.uid)) return;
+          auto it = sources.find(*answer->data.uid);
+          if (it == sources.end()) return;
+          for (auto& section : answer->data.sections)
+            it->second.sections.emplace_back(section.section, section.data.value_or(""));
+        });
+        if (!done) co_return done;
+      }
+      co_return Result<>{};
+    });
+    if (!fetched) co_return fetched;
+  }
+  co_return Result<>{};
+}
+
+// --- Threads ---
+
+io::Task<Result<>> Account::load_threads(ViewPtr view) {
+  if (auto attached = co_await attach(view); !attached) co_return attached;
+  if (stale_) co_return fail(Errc::server_unavailable);
+  FetchPlan plan;
+  plan.thread = true;
+  co_return co_await on_mailbox(view, [this, &view, &plan](session::Lease& lease) -> io::Task<Result<>> {
+    const auto missing = view->missing_threads();
+    if (missing.empty()) co_return Result<>{};
+    const auto capabilities = lease.capabilities();
+    const auto items = first_items(plan, capabilities, 0);
+    for (const auto& piece : missing.split(imap::command_line_bytes_max / 2)) {
+      imap::CommandBuilder fetch("UID FETCH", capabilities);
+      fetch.sp().set(piece).raw(" (" + items + ")").expect(imap::Expect::fetch);
+      auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {
+        auto* answer = std::get_if<imap::FetchResponse>(&response);
+        if (answer == nullptr || !answer->data.uid || !piece.contains(*answer->data.uid)) return;
+        const auto id = id_of(Place{view->key(), view->uid_validity(), *answer->data.uid});
+        if (auto thread = thread_of(answer->data, capabilities, id); thread != 0)
+          view->set_thread(*answer->data.uid, thread);
+      });
+      if (!fetched) co_return fetched;
+    }
+    co_return Result<>{};
+  });
+}
+
+io::Task<Result<std::vector<ThreadData>>> Account::threads(std::vector<ThreadKey> keys) {
+  if (auto listed = co_await refresh_mailboxes(context_.options.mailbox_list_fresh); !listed)
+    co_return fail(listed.error());
+  std::vector<MailboxKey> selectable;
+  for (const auto& mailbox : mailboxes_)
+    if (mailbox.selectable) selectable.push_back(mailbox.key);
+  struct Member {
+    std::int64_t received;
+    EmailKey id;
+  };
+  std::map<ThreadKey, std::vector<Member>> members;
+  for (auto key : keys) members[key];
+  for (auto key : selectable) {
+    auto view = co_await view_of(key);
+    if (!view) continue;
+    // A mailbox that has not changed since it was last heard need not be opened again.
+    const auto* mailbox = find_mailbox(key);
+    const bool current = mailbox != nullptr && (*view)->is_current(mailbox->status);
+    const bool empty = mailbox != nullptr && mailbox->status.known && mailbox->status.messages == 0;
+    if (!current || !(*view)->missing_threads().empty()) {
+      if (empty && !(*view)->attached()) continue;
+      auto loaded = co_await load_threads(*view);
+      if (!loaded && loaded.error().code == make_error_code(Errc::server_unavailable)) co_return fail(loaded.error());
+      if (!loaded) continue;
+    }
+    for (const auto& entry : (*view)->index().entries()) {
+      if (entry.is_deleted()) continue;
+      auto it = members.find(entry.thread);
+      if (it == members.end()) continue;
+      it->second.push_back(
+          Member{entry.received, id_of(Place{key, (*view)->uid_validity(), entry.uid})});
+    }
+  }
+  std::vector<ThreadData> found;
+  for (auto key : keys) {
+    auto& list = members[key];
+    std::sort(list.begin(), list.end(), [](const Member& a, const Member& b) {
+      return std::tie(a.received, a.id.mailbox, a.id.uid) < std::tie(b.received, b.id.mailbox, b.id.uid);
+    });
+    ThreadData data{key, {}};
+    for (const auto& member : list) data.emails.push_back(member.id);
+    found.push_back(std::move(data));
+  }
+  co_return found;
+}
+
+// --- Blobs ---
+
+class AccountBlobReader final : public BlobReader {
+ public:
+  AccountBlobReader(std::shared_ptr<Account> account, ViewPtr view, Place place, BlobKey blob, std::uint64_t size)
+      : account_(std::move(account)), view_(std::move(view)), place_(place), blob_(std::move(blob)), size_(size),
+        decoder_(blob_.encoding) {}
+
+  std::optional<std::uint64_t> size() const override {
+    return blob_.section.empty() ? std::optional(size_) : std::nullopt;
+  }
+
+  io::Task<Result<std::string>> next() override {
+    // A piece can decode to nothing (white space only): go on until there is something to say.
+    while (!ended_) {
+      std::string piece;
+      bool answered = false;
+      auto fetched = co_await account_->on_mailbox(
+          view_, [this, &piece, &answered](session::Lease& lease) -> io::Task<Result<>> {
+            if (view_->uid_validity() != place_.uid_validity) co_return fail(Errc::not_found);
+            imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
+            fetch.sp().number(place_.uid).raw(" (UID BODY.PEEK[" + blob_.section + "]<" + std::to_string(offset_) +
+                                              "." + std::to_string(imap::body_piece_bytes) + ">)");
+            fetch.expect(imap::Expect::fetch);
+            co_return co_await run(lease, fetch, [this, &piece, &answered](imap::Response& response) {
+              auto* answer = std::get_if<imap::FetchResponse>(&response);
+              if (answer == nullptr || answer->data.uid != place_.uid) return;
+              for (auto& section : answer->data.sections) {
+                if (section.section != blob_.section || section.origin.value_or(0) != offset_) continue;
+                piece = section.data.value_or("");
+                answered = true;
+              }
+            });
+          });
+      if (!fetched) co_return fail(fetched.error());
+      if (!answered) co_return fail(Errc::not_found);
+      offset_ += piece.size();
+      ended_ = piece.size() < imap::body_piece_bytes;
+      std::string decoded;
+      if (blob_.section.empty()) {
+        decoded = std::move(piece);
+      } else {
+        decoder_.feed(piece, decoded);
+        if (ended_) decoder_.finish(decoded);
+      }
+      if (!decoded.empty()) co_return decoded;
+    }
+    co_return std::string{};
+  }
+
+ private:
+  std::shared_ptr<Account> account_;
+  ViewPtr view_;
+  const Place place_;
+  const BlobKey blob_;
+  const std::uint64_t size_;
+  TransferDecoder decoder_;
+  std::uint64_t offset_ = 0;
+  bool ended_ = false;
+};
+
+io::Task<Result<std::unique_ptr<BlobReader>>> Account::open_blob(BlobKey blob) {
+  const auto place = place_of(blob.email);
+  auto view = co_await view_of(place.mailbox);
+  if (!view) co_return fail(view.error());
+  if (auto attached = co_await attach(*view); !attached) co_return fail(attached.error());
+  if (stale_) co_return fail(Errc::server_unavailable);
+  const auto* entry = (*view)->index().find(place.uid);
+  if ((*view)->uid_validity() != place.uid_validity || entry == nullptr || entry->is_deleted())
+    co_return fail(Errc::not_found);
+  if (!entry->is_known()) {
+    std::map<std::uint32_t, MessageSource> sources;
+    sources[place.uid].id = blob.email;
+    if (auto fetched = co_await fetch_sources(*view, FetchPlan{}, sources); !fetched) co_return fail(fetched.error());
+    entry = (*view)->index().find(place.uid);
+    if (entry == nullptr) co_return fail(Errc::not_found);
+  }
+  co_return std::make_unique<AccountBlobReader>(shared_from_this(), *view, place, std::move(blob), entry->size);
+}
+
+}  // namespace postern::mail

@@ -1,0 +1,249 @@
+// Email/query over views (RFC 8621, 4.4): from the index and the cached orders where they tell, from the
+// server's SEARCH and SORT where they don't.
+#include <algorithm>
+#include <tuple>
+
+#include "mail/account_support.hpp"
+#include "mail/search_program.hpp"
+
+namespace postern::mail {
+namespace {
+
+bool only_search_conditions(const Filter& filter) {
+  if (filter.children.empty()) return is_search_condition(filter.kind);
+  return std::all_of(filter.children.begin(), filter.children.end(), only_search_conditions);
+}
+
+// The largest parts of a filter that one SEARCH can answer.
+void collect_searches(const Filter& filter, std::vector<const Filter*>& searches) {
+  if (only_search_conditions(filter)) {
+    searches.push_back(&filter);
+    return;
+  }
+  for (const auto& child : filter.children) collect_searches(child, searches);
+}
+
+bool matches_with(const Filter& filter, const MailboxIndex& index, const MessageEntry& entry,
+                  const std::map<std::string, UidList>& found) {
+  if (only_search_conditions(filter)) {
+    auto it = found.find(filter.signature());
+    return it != found.end() && std::binary_search(it->second.begin(), it->second.end(), entry.uid);
+  }
+  auto each = [&](const Filter& child) { return matches_with(child, index, entry, found); };
+  switch (filter.kind) {
+    case Filter::Kind::all_of: return std::all_of(filter.children.begin(), filter.children.end(), each);
+    case Filter::Kind::any_of: return std::any_of(filter.children.begin(), filter.children.end(), each);
+    case Filter::Kind::none_of: return std::none_of(filter.children.begin(), filter.children.end(), each);
+    default: return matches(filter, index, entry);
+  }
+}
+
+bool has_kind(const Filter& filter, Filter::Kind kind) {
+  return filter.kind == kind || std::any_of(filter.children.begin(), filter.children.end(),
+                                            [&](const Filter& child) { return has_kind(child, kind); });
+}
+
+}  // namespace
+
+io::Task<Result<UidList>> Account::search(ViewPtr view, Filter filter) {
+  UidList uids;
+  imap::StatusResponse refusal;
+  auto done = co_await on_mailbox(view, [&filter, &uids, &refusal](session::Lease& lease) -> io::Task<Result<>> {
+    const auto capabilities = lease.capabilities();
+    uids.clear();
+    auto command = search_command(filter, capabilities);
+    co_return co_await run(
+        lease, command,
+        [&uids](imap::Response& response) {
+          if (auto found = search_result(response)) uids.insert(uids.end(), found->begin(), found->end());
+        },
+        &refusal);
+  });
+  if (!done) {
+    if (refusal.code.name == "BADCHARSET") co_return fail(Errc::unsupported_filter, "the server can't search in UTF-8");
+    co_return fail(done.error());
+  }
+  std::sort(uids.begin(), uids.end());
+  co_return uids;
+}
+
+io::Task<Result<>> Account::search_all(ViewPtr view, const Filter& filter, std::map<std::string, UidList>& found) {
+  std::vector<const Filter*> searches;
+  collect_searches(filter, searches);
+  for (const auto* part : searches) {
+    auto signature = part->signature();
+    if (found.contains(signature)) continue;
+    auto uids = co_await search(view, *part);
+    if (!uids) co_return fail(uids.error());
+    found.emplace(std::move(signature), std::move(*uids));
+  }
+  co_return Result<>{};
+}
+
+// Afterwards view->order(sort) is there, unless the mailbox changed once more meanwhile.
+io::Task<Result<>> Account::ensure_order(ViewPtr view, Sort sort) {
+  if (auto attached = co_await attach(view, &sort); !attached) co_return attached;
+  if (view->order(sort) != nullptr) co_return Result<>{};
+  if (stale_) co_return fail(Errc::server_unavailable);
+  if (server_can_sort(sort, pool_->capabilities())) {
+    co_return co_await on_mailbox(view, [view, &sort](session::Lease& lease) -> io::Task<Result<>> {
+      if (view->order(sort) != nullptr) co_return Result<>{};
+      const auto capabilities = lease.capabilities();
+      auto command = sort_command(sort, capabilities);
+      co_return co_await run(lease, command, [&view, &sort](imap::Response& response) {
+        if (auto* sorted = std::get_if<imap::SortResponse>(&response)) view->install_order(sort, sorted->numbers);
+      });
+    });
+  }
+  if (auto filled = co_await fill(view); !filled) co_return filled;
+  for (const auto& key : sort.keys) {
+    if (!is_text_property(key.property)) continue;
+    if (auto loaded = co_await load_text_keys(view, key.property); !loaded) co_return loaded;
+  }
+  co_return Result<>{};
+}
+
+// The messages of one mailbox that match, in order. `filter` has been decided for this mailbox.
+io::Task<Result<std::shared_ptr<const UidList>>> Account::result_of(ViewPtr view, Filter filter, Sort sort) {
+  using Shared = std::shared_ptr<const UidList>;
+  const auto signature = sort.signature() + '|' + filter.signature();
+  if (view->attached() && view->sync_need() == SyncNeed::none)
+    if (auto cached = view->cached_result(signature)) co_return cached;
+  constexpr int tries_max = 4;  // new mail can come between any two steps
+  for (int i = 0; i < tries_max; ++i) {
+    if (auto ordered = co_await ensure_order(view, sort); !ordered) co_return fail(ordered.error());
+    std::map<std::string, UidList> found;
+    if (filter.kind != Filter::Kind::always) {
+      if (filter.needs_index())
+        if (auto filled = co_await fill(view); !filled) co_return fail(filled.error());
+      if (auto searched = co_await search_all(view, filter, found); !searched) co_return fail(searched.error());
+    }
+    const auto* order = view->order(sort);
+    if (order == nullptr) continue;
+    auto result = std::make_shared<UidList>();
+    if (filter.kind == Filter::Kind::always) {
+      *result = *order;
+    } else {
+      for (auto uid : *order) {
+        const auto* entry = view->index().find(uid);
+        if (entry != nullptr && matches_with(filter, view->index(), *entry, found)) result->push_back(uid);
+      }
+    }
+    view->cache_result(signature, result);
+    co_return Shared(std::move(result));
+  }
+  co_return fail(Errc::server_unavailable, "the mailbox changes too fast to be sorted");
+}
+
+EmailQueryResult Account::slice(const EmailQuery& query, const std::vector<Place>& all, Result<>& status) {
+  EmailQueryResult result;
+  result.total = all.size();
+  const auto total = static_cast<std::int64_t>(all.size());
+  std::int64_t position = query.position;
+  if (query.anchor) {
+    const auto place = place_of(*query.anchor);
+    auto at = std::find(all.begin(), all.end(), place);
+    if (at == all.end()) {
+      status = fail(Errc::anchor_not_found);
+      return result;
+    }
+    position = std::max<std::int64_t>(0, at - all.begin() + query.anchor_offset);
+  } else if (position < 0) {
+    position = std::max<std::int64_t>(0, total + position);
+  }
+  const auto first = std::min(position, total);
+  const auto count = std::min<std::uint64_t>(query.limit, static_cast<std::uint64_t>(total - first));
+  result.position = static_cast<std::uint64_t>(first);
+  result.ids.reserve(count);
+  for (std::uint64_t i = 0; i < count; ++i) result.ids.push_back(id_of(all[result.position + i]));
+  return result;
+}
+
+io::Task<Result<EmailQueryResult>> Account::query(EmailQuery query) {
+  if (has_kind(query.filter, Filter::Kind::has_attachment)) co_return fail(Errc::unsupported_filter, "hasAttachment");
+  if (query.sort.keys.empty()) query.sort = Sort::newest_first();
+  if (auto listed = co_await refresh_mailboxes(Duration::max()); !listed) co_return fail(listed.error());
+  // Which mailboxes can have matches at all?
+  std::vector<std::pair<MailboxKey, Filter>> scope;
+  for (const auto& mailbox : mailboxes_) {
+    if (!mailbox.selectable) continue;
+    auto decided = query.filter.in(mailbox.key);
+    if (decided.kind != Filter::Kind::never) scope.emplace_back(mailbox.key, std::move(decided));
+  }
+  struct Part {
+    ViewPtr view;
+    std::shared_ptr<const UidList> uids;
+  };
+  std::vector<Part> parts;
+  for (auto& [key, filter] : scope) {
+    auto view = co_await view_of(key);
+    if (!view) {
+      if (view.error().code == make_error_code(Errc::not_found)) continue;  // gone since the list was made
+      co_return fail(view.error());
+    }
+    auto uids = co_await result_of(*view, filter, query.sort);
+    // One mailbox of many that can't be opened (no right to read it) must not hide the others.
+    if (!uids && scope.size() > 1 && uids.error().code == make_error_code(Errc::not_found)) continue;
+    if (!uids) co_return fail(uids.error());
+    if (scope.size() > 1 && !(*view)->has_keys(query.sort)) {
+      // Results of several mailboxes are merged by keys of our own.
+      if (auto filled = co_await fill(*view); !filled) co_return fail(filled.error());
+      for (const auto& sort_key : query.sort.keys)
+        if (is_text_property(sort_key.property))
+          if (auto loaded = co_await load_text_keys(*view, sort_key.property); !loaded) co_return fail(loaded.error());
+    }
+    parts.push_back(Part{*view, std::move(*uids)});
+  }
+  if (query.collapse_threads) {
+    for (auto& part : parts)
+      if (auto loaded = co_await load_threads(part.view); !loaded) co_return fail(loaded.error());
+  }
+  // From here on nothing suspends.
+  Result<> status;
+  EmailQueryResult result;
+  if (parts.size() == 1 && !query.anchor && !query.collapse_threads) {
+    result = slice_of_one(query, *parts.front().view, *parts.front().uids);
+  } else {
+    struct Item {
+      Place place;
+      SortEntry sort;
+    };
+    std::vector<Item> items;
+    for (const auto& part : parts)
+      for (auto uid : *part.uids)
+        if (const auto* entry = part.view->index().find(uid))
+          items.push_back(Item{Place{part.view->key(), part.view->uid_validity(), uid}, part.view->sort_entry(entry)});
+    if (parts.size() > 1)
+      std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
+        const int c = compare(query.sort, a.sort, b.sort);
+        return c != 0 ? c < 0 : std::tie(a.place.mailbox, a.place.uid) < std::tie(b.place.mailbox, b.place.uid);
+      });
+    std::vector<Place> all;
+    all.reserve(items.size());
+    std::set<ThreadKey> threads_seen;
+    for (const auto& item : items)
+      if (!query.collapse_threads || threads_seen.insert(item.sort.entry->thread).second) all.push_back(item.place);
+    result = slice(query, all, status);
+  }
+  if (!status) co_return fail(status.error());
+  for (const auto& part : parts) fill_behind(part.view);
+  result.query_state = state(StateType::email);
+  co_return result;
+}
+
+// The usual case, at a cost that doesn't grow with the mailbox.
+EmailQueryResult Account::slice_of_one(const EmailQuery& query, const MailboxView& view, const UidList& uids) {
+  EmailQueryResult result;
+  const auto total = static_cast<std::int64_t>(uids.size());
+  const auto position = query.position < 0 ? std::max<std::int64_t>(0, total + query.position) : query.position;
+  const auto first = std::min(position, total);
+  const auto count = std::min<std::uint64_t>(query.limit, static_cast<std::uint64_t>(total - first));
+  result.total = uids.size();
+  result.position = static_cast<std::uint64_t>(first);
+  result.ids.reserve(count);
+  for (std::uint64_t i = 0; i < count; ++i)
+    result.ids.push_back(id_of(Place{view.key(), view.uid_validity(), uids[result.position + i]}));
+  return result;
+}
+
+}  // namespace postern::mail

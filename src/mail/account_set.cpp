@@ -1,0 +1,357 @@
+// Email/set's update and destroy (RFC 8621, 4.6): STORE, MOVE (or COPY and UID EXPUNGE), never repeated
+// blindly. Every half-done outcome leaves a message in at least one mailbox.
+#include <algorithm>
+
+#include "mail/account_support.hpp"
+#include "postern/imap/limits.hpp"
+#include "postern/base/encoding.hpp"
+
+namespace postern::mail {
+
+struct Account::Change {
+  EmailKey id;
+  Place place;
+  std::vector<std::string> add, remove;  // IMAP flags
+  std::optional<MailboxKey> target;
+  bool destroy = false;
+  SetOutcome* outcome = nullptr;
+
+  bool failed() const { return !outcome->error_type.empty(); }
+  void fail_with(std::string type, std::string description, std::vector<std::string> properties = {}) const {
+    outcome->done = false;
+    outcome->error_type = std::move(type);
+    outcome->description = std::move(description);
+    outcome->properties = std::move(properties);
+  }
+};
+
+namespace {
+
+// RFC 8621, 4.1.1: 1-255 characters of ASCII 0x21-0x7e without ( ) { ] % * " \.
+bool is_keyword(std::string_view keyword) {
+  return !keyword.empty() && keyword.size() <= 255 && std::all_of(keyword.begin(), keyword.end(), [](char c) {
+    return c > 0x20 && c < 0x7F && std::string_view("(){]%*\"\\").find(c) == std::string_view::npos;
+  });
+}
+
+// Flags that may be set, as the server has told it; nothing told means all (RFC 3501, 7.1).
+bool may_store(const MailboxView& view, std::string_view keyword) {
+  const auto& permanent = view.permanent_flags();
+  const bool told = permanent.system != 0 || !permanent.keywords.empty() || permanent.any_keyword;
+  if (!told || permanent.any_keyword) return true;
+  if (auto bit = system_flag_of_keyword(keyword)) return (permanent.system & bit) != 0;
+  return std::any_of(permanent.keywords.begin(), permanent.keywords.end(),
+                     [&](const std::string& known) { return iequals_ascii(known, keyword); });
+}
+
+// "\Seen" for "$seen"; a keyword in the spelling that the mailbox has it in.
+std::string imap_flag(const MailboxView& view, std::string_view keyword) {
+  if (auto bit = system_flag_of_keyword(keyword)) return std::string(imap_name_of_system_flag(bit));
+  const auto& table = view.index().keyword_table();
+  if (auto number = table.find(keyword)) return table.name(*number);
+  return std::string(keyword);
+}
+
+std::vector<std::string> current_keywords(const MailboxView& view, const MessageEntry& entry) {
+  std::vector<std::string> names;
+  for (std::uint8_t bit : {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
+    if ((entry.flags & bit) != 0) names.emplace_back(keyword_of_system_flag(bit));
+  for (const auto& keyword : view.index().keywords(entry)) names.push_back(ascii_lower(keyword));
+  return names;
+}
+
+bool contains(const std::vector<std::string>& names, std::string_view name) {
+  return std::any_of(names.begin(), names.end(), [&](const std::string& n) { return iequals_ascii(n, name); });
+}
+
+// What a refused command means for the messages it was about.
+std::pair<std::string, std::string> set_error_of(const Error& error, const imap::StatusResponse& refusal) {
+  if (refusal.code.name == "OVERQUOTA") return {"overQuota", "the mailbox is over its quota"};
+  if (refusal.code.name == "NOPERM") return {"forbidden", "the mail server doesn't permit it"};
+  if (error.code == make_error_code(session::Errc::connection_lost))
+    return {"serverFail", "the connection to the mail server broke after the change was sent: its outcome is unknown"};
+  if (error.code == make_error_code(imap::Errc::no) || error.code == make_error_code(imap::Errc::bad))
+    return {"forbidden", "the mail server refused: " + sanitize_utf8(refusal.text)};
+  return {"serverUnavailable", "the mail server can't be reached"};
+}
+
+}  // namespace
+
+io::Task<Result<std::vector<SetOutcome>>> Account::update(std::vector<EmailUpdate> updates, EffectsHook effects) {
+  if (auto listed = co_await refresh_mailboxes(Duration::max()); !listed) co_return fail(listed.error());
+  std::vector<SetOutcome> outcomes(updates.size());
+  std::vector<Change> changes(updates.size());
+  std::map<MailboxKey, std::vector<std::size_t>> by_mailbox;
+  for (std::size_t i = 0; i < updates.size(); ++i) {
+    changes[i].id = updates[i].id;
+    changes[i].place = place_of(updates[i].id);
+    changes[i].outcome = &outcomes[i];
+    if (find_mailbox(changes[i].place.mailbox) == nullptr)
+      changes[i].fail_with("notFound", "no such Email");
+    else
+      by_mailbox[changes[i].place.mailbox].push_back(i);
+  }
+  for (auto& [mailbox, numbers] : by_mailbox) {
+    std::vector<Change*> here;
+    for (auto n : numbers) here.push_back(&changes[n]);
+    auto view = co_await view_of(mailbox);
+    if (view)
+      if (auto attached = co_await attach(*view); !attached) view = fail(attached.error());
+    if (view && stale_) view = fail(Errc::server_unavailable);
+    if (!view) {
+      const bool gone = view.error().code == make_error_code(Errc::not_found);
+      for (auto* change : here)
+        change->fail_with(gone ? "notFound" : "serverUnavailable",
+                          gone ? "no such Email" : "the mail server can't be reached");
+      continue;
+    }
+    if (std::any_of(here.begin(), here.end(), [&](Change* c) {
+          const auto* entry = (*view)->index().find(c->place.uid);
+          return entry != nullptr && !entry->is_known();
+        })) {
+      // A change of keywords is told from what is there.
+      if (auto filled = co_await fill(*view); !filled) co_return fail(filled.error());
+    }
+    for (auto n : numbers) plan_change(**view, updates[n], changes[n]);
+    std::erase_if(here, [](Change* change) { return change->failed(); });
+    if (auto applied = co_await apply_changes(*view, std::move(here), effects); !applied) co_return fail(applied.error());
+  }
+  co_return outcomes;
+}
+
+// Decides what one update comes to, or says why it can't be done.
+void Account::plan_change(const MailboxView& view, const EmailUpdate& update, Change& change) {
+  const auto* entry = view.index().find(change.place.uid);
+  if (change.place.uid_validity != view.uid_validity() || entry == nullptr || entry->is_deleted())
+    return change.fail_with("notFound", "no such Email");
+  // Keywords
+  const auto current = current_keywords(view, *entry);
+  auto want = [&](const std::string& keyword, bool on) {
+    if (contains(current, keyword) == on) return;
+    (on ? change.add : change.remove).push_back(imap_flag(view, keyword));
+  };
+  std::vector<std::string> named = update.keywords.value_or(std::vector<std::string>{});
+  for (const auto& [keyword, on] : update.keyword_changes) named.push_back(keyword);
+  for (const auto& keyword : named) {
+    if (!is_keyword(keyword))
+      return change.fail_with("invalidProperties", "not a keyword: " + sanitize_utf8(keyword), {"keywords"});
+  }
+  if (update.keywords) {
+    for (const auto& keyword : *update.keywords) want(keyword, true);
+    for (const auto& keyword : current)
+      if (!contains(*update.keywords, keyword)) want(keyword, false);
+  }
+  for (const auto& [keyword, on] : update.keyword_changes) want(keyword, on);
+  for (const auto& flag : change.add) {
+    std::string_view keyword = flag;
+    for (std::uint8_t bit : {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
+      if (flag == imap_name_of_system_flag(bit)) keyword = keyword_of_system_flag(bit);
+    if (!may_store(view, keyword))
+      return change.fail_with("invalidProperties", "the mail server doesn't keep this keyword here: " + flag,
+                              {"keywords"});
+  }
+  // Mailboxes
+  std::set<MailboxKey> mailboxes{change.place.mailbox};
+  if (update.mailboxes) mailboxes = {update.mailboxes->begin(), update.mailboxes->end()};
+  for (const auto& [key, in] : update.mailbox_changes) in ? (void)mailboxes.insert(key) : (void)mailboxes.erase(key);
+  for (auto key : mailboxes) {
+    const auto* mailbox = find_mailbox(key);
+    if (mailbox == nullptr || !mailbox->selectable)
+      return change.fail_with("invalidProperties", "no such Mailbox: " + mailbox_id(key), {"mailboxIds"});
+  }
+  if (mailboxes.empty())
+    return change.fail_with("invalidProperties", "an Email must be in at least one Mailbox", {"mailboxIds"});
+  if (mailboxes.size() > 1)
+    return change.fail_with("tooManyMailboxes", "an Email can be in one Mailbox only", {"mailboxIds"});
+  if (*mailboxes.begin() != change.place.mailbox) change.target = *mailboxes.begin();
+  if (view.read_only() && (change.target || !change.add.empty() || !change.remove.empty()))
+    return change.fail_with("forbidden", "the mailbox is read-only");
+  change.outcome->done = true;  // unless one of the commands fails
+}
+
+io::Task<Result<std::vector<SetOutcome>>> Account::destroy(std::vector<EmailKey> ids, EffectsHook effects) {
+  if (auto listed = co_await refresh_mailboxes(Duration::max()); !listed) co_return fail(listed.error());
+  std::vector<SetOutcome> outcomes(ids.size());
+  std::vector<Change> changes(ids.size());
+  std::map<MailboxKey, std::vector<Change*>> by_mailbox;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    changes[i].id = ids[i];
+    changes[i].place = place_of(ids[i]);
+    changes[i].destroy = true;
+    changes[i].outcome = &outcomes[i];
+    if (find_mailbox(changes[i].place.mailbox) == nullptr)
+      changes[i].fail_with("notFound", "no such Email");
+    else
+      by_mailbox[changes[i].place.mailbox].push_back(&changes[i]);
+  }
+  for (auto& [mailbox, here] : by_mailbox) {
+    auto view = co_await view_of(mailbox);
+    if (view)
+      if (auto attached = co_await attach(*view); !attached) view = fail(attached.error());
+    if (view && stale_) view = fail(Errc::server_unavailable);
+    for (auto* change : here) {
+      const auto* entry = view ? (*view)->index().find(change->place.uid) : nullptr;
+      if (!view && view.error().code != make_error_code(Errc::not_found))
+        change->fail_with("serverUnavailable", "the mail server can't be reached");
+      else if (!view || change->place.uid_validity != (*view)->uid_validity() || entry == nullptr ||
+               entry->is_deleted())
+        change->fail_with("notFound", "no such Email");
+      else if ((*view)->read_only())
+        change->fail_with("forbidden", "the mailbox is read-only");
+      else
+        change->outcome->done = true;
+    }
+    std::erase_if(here, [](Change* change) { return change->failed(); });
+    if (!view) continue;
+    if (auto applied = co_await apply_changes(*view, here, effects); !applied) co_return fail(applied.error());
+  }
+  co_return outcomes;
+}
+
+// Writes, on one lease, in an order that a break in the middle can't turn into a loss.
+io::Task<Result<>> Account::apply_changes(ViewPtr view, std::vector<Change*> changes, EffectsHook effects) {
+  const bool nothing = std::all_of(changes.begin(), changes.end(), [](Change* c) {
+    return c->add.empty() && c->remove.empty() && !c->target && !c->destroy;
+  });
+  if (nothing) co_return Result<>{};
+  auto lease = co_await pool_->select(view->encoded_name(), *view);
+  // Selected anew, its UIDVALIDITY can be another one: look again before the first write.
+  Result<> synced = lease ? co_await sync(*lease, view, nullptr) : fail(lease.error());
+  for (auto* change : changes) {
+    const auto* entry = view->index().find(change->place.uid);
+    if (!synced)
+      change->fail_with("serverUnavailable", "the mail server can't be reached");
+    else if (change->place.uid_validity != view->uid_validity() || entry == nullptr || entry->is_deleted())
+      change->fail_with("notFound", "no such Email");
+  }
+  std::erase_if(changes, [](Change* change) { return change->failed(); });
+  if (changes.empty()) co_return Result<>{};
+  if (effects) co_await effects();
+  if (auto stored = co_await store_keywords(*lease, changes); !stored) co_return stored;
+  std::map<MailboxKey, std::vector<Change*>> moves;
+  std::vector<Change*> destroyed;
+  for (auto* change : changes) {
+    if (change->failed()) continue;
+    if (change->target) moves[*change->target].push_back(change);
+    if (change->destroy) destroyed.push_back(change);
+  }
+  for (auto& [target, group] : moves)
+    if (auto moved = co_await move_messages(*lease, target, group); !moved) co_return moved;
+  if (!destroyed.empty())
+    if (auto gone = co_await expunge_messages(*lease, destroyed); !gone) co_return gone;
+  co_return Result<>{};
+}
+
+namespace {
+
+// Messages of one command: a piece of a UID set that a line holds, and the changes it is for.
+template <typename Change>
+std::vector<std::pair<imap::UidSet, std::vector<Change*>>> pieces_of(const std::vector<Change*>& changes) {
+  imap::UidSet all;
+  for (auto* change : changes) all.add(change->place.uid);
+  std::vector<std::pair<imap::UidSet, std::vector<Change*>>> pieces;
+  for (auto& piece : all.split(imap::command_line_bytes_max / 2)) {
+    std::vector<Change*> those;
+    for (auto* change : changes)
+      if (piece.contains(change->place.uid)) those.push_back(change);
+    pieces.emplace_back(std::move(piece), std::move(those));
+  }
+  return pieces;
+}
+
+}  // namespace
+
+io::Task<Result<>> Account::store_keywords(session::Lease& lease, std::vector<Change*>& changes) {
+  std::map<std::pair<bool, std::vector<std::string>>, std::vector<Change*>> groups;
+  for (auto* change : changes) {
+    if (!change->add.empty()) groups[{true, change->add}].push_back(change);
+    if (!change->remove.empty()) groups[{false, change->remove}].push_back(change);
+  }
+  for (auto& [what, group] : groups) {
+    for (auto& [uids, those] : pieces_of(group)) {
+      imap::CommandBuilder store("UID STORE", lease.capabilities());
+      store.sp().set(uids).raw(what.first ? " +FLAGS (" : " -FLAGS (");
+      for (std::size_t i = 0; i < what.second.size(); ++i) {
+        if (i > 0) store.sp();
+        store.flag(what.second[i]);
+      }
+      store.raw(")").expect(imap::Expect::fetch).write();
+      imap::StatusResponse refusal;
+      auto stored = co_await run(lease, store, {}, &refusal);
+      if (stored) continue;
+      const auto [type, description] = set_error_of(stored.error(), refusal);
+      for (auto* change : those) change->fail_with(type, description);
+    }
+  }
+  co_return Result<>{};
+}
+
+io::Task<Result<>> Account::move_messages(session::Lease& lease, MailboxKey target, std::vector<Change*> changes) {
+  const auto* mailbox = find_mailbox(target);
+  if (mailbox == nullptr) co_return Result<>{};
+  const auto target_name = mailbox->encoded_name;
+  const bool can_move = lease.tiers().move == imap::MoveTier::move;
+  for (auto& [uids, those] : pieces_of(changes)) {
+    imap::CommandBuilder command(can_move ? "UID MOVE" : "UID COPY", lease.capabilities());
+    command.sp().set(uids).sp().encoded_mailbox(target_name).expect(imap::Expect::other).exclusive().write();
+    auto built = command.finish();
+    if (!built) co_return fail(mail_error(built.error()));
+    std::optional<imap::CopyUid> copied;
+    auto take = [&copied](const imap::ResponseCode& code) {
+      if (const auto* value = std::get_if<imap::CopyUid>(&code.value)) copied = *value;
+    };
+    imap::StatusResponse refusal;
+    auto done = co_await lease.execute(
+        std::move(*built),
+        [&take](imap::Response& response) {
+          if (auto* status = std::get_if<imap::StatusResponse>(&response)) take(status->code);
+        },
+        &refusal);
+    if (!done) {
+      const auto [type, description] = set_error_of(done.error(), refusal);
+      for (auto* change : those) change->fail_with(type, description);
+      continue;
+    }
+    take(done->code);
+    // The id goes on meaning the message where it is now (RFC 8621, 4: ids don't change by moving).
+    if (copied && copied->source.size() == copied->destination.size()) {
+      std::map<std::uint32_t, std::uint32_t> to;
+      for (std::size_t i = 0; i < copied->source.size(); ++i) to[copied->source[i]] = copied->destination[i];
+      for (auto* change : those)
+        if (auto it = to.find(change->place.uid); it != to.end()) {
+          origin_of_.erase(change->place);
+          add_redirect(change->id, Place{target, copied->uid_validity, it->second});
+        }
+    }
+    if (!can_move)
+      if (auto gone = co_await expunge_messages(lease, those); !gone) co_return gone;
+    bump(StateType::email);
+    bump(StateType::mailbox);
+  }
+  mailboxes_listed_.reset();  // the target's counts are others now
+  co_return Result<>{};
+}
+
+// \Deleted, then UID EXPUNGE of exactly these. Without UIDPLUS nothing is expunged: a plain EXPUNGE would take
+// what others have marked, too. Marked messages are hidden here, and other programs expunge them.
+io::Task<Result<>> Account::expunge_messages(session::Lease& lease, std::vector<Change*> changes) {
+  const bool uid_expunge = lease.tiers().move != imap::MoveTier::copy_only;
+  for (auto& [uids, those] : pieces_of(changes)) {
+    imap::StatusResponse refusal;
+    imap::CommandBuilder store("UID STORE", lease.capabilities());
+    store.sp().set(uids).raw(" +FLAGS (\\Deleted)").expect(imap::Expect::fetch).write();
+    auto done = co_await run(lease, store, {}, &refusal);
+    if (done && uid_expunge) {
+      imap::CommandBuilder expunge("UID EXPUNGE", lease.capabilities());
+      expunge.sp().set(uids).write();
+      done = co_await run(lease, expunge, {}, &refusal);
+    }
+    if (!done) {
+      const auto [type, description] = set_error_of(done.error(), refusal);
+      for (auto* change : those) change->fail_with(type, description);
+    }
+  }
+  co_return Result<>{};
+}
+
+}  // namespace postern::mail

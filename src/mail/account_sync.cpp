@@ -1,0 +1,208 @@
+// How an account's views are made right: lists, arrivals, flags, and the index filled behind.
+#include <algorithm>
+
+#include "mail/account_support.hpp"
+#include "mail/search_program.hpp"
+#include "mail/sort_keys.hpp"
+#include "postern/imap/limits.hpp"
+
+namespace postern::mail {
+namespace {
+
+// Each round fetches what sync_need() says; a mailbox that changes all the time must end some time.
+constexpr int sync_rounds_max = 8;
+constexpr std::string_view index_items = "(UID FLAGS INTERNALDATE RFC822.SIZE)";
+
+}  // namespace
+
+io::Task<Result<>> Account::attach(ViewPtr view, const Sort* cold_sort) {
+  if (view->attached() && view->sync_need() == SyncNeed::none) co_return Result<>{};
+  // What `cold_sort` points to belongs to the caller, who waits for us.
+  Result<> result;
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    auto lease = co_await pool_->select(view->encoded_name(), *view);
+    if (!lease) {
+      result = fail(mail_error(lease.error()));
+      break;
+    }
+    result = co_await sync(*lease, view, cold_sort);
+    if (result) {
+      stale_ = false;
+      co_return result;
+    }
+    if (!is_lost(result.error())) break;
+  }
+  result = fail(mail_error(result.error()));
+  if (result.error().code == make_error_code(Errc::server_unavailable) && view->index().listed()) {
+    stale_ = true;  // known from before: still answered, and marked
+    co_return Result<>{};
+  }
+  co_return result;
+}
+
+io::Task<Result<>> Account::sync(session::Lease& lease, ViewPtr view, const Sort* cold_sort) {
+  const auto key = view->key();
+  while (true) {
+    auto it = syncing_.find(key);
+    if (it == syncing_.end()) break;
+    auto other = it->second;  // keeps the event alive while we wait
+    co_await other->wait();
+  }
+  if (view->sync_need() == SyncNeed::none) co_return Result<>{};
+  auto done = std::make_shared<io::Event>(context_.loop);
+  syncing_[key] = done;
+  Result<> result;
+  for (int round = 0; round < sync_rounds_max && result; ++round) {
+    const auto need = view->sync_need();
+    if (need == SyncNeed::none) break;
+    switch (need) {
+      case SyncNeed::none: break;
+      case SyncNeed::list: result = co_await sync_list(lease, view, cold_sort); break;
+      case SyncNeed::changes_since: result = co_await sync_flags(lease, view, view->modseq()); break;
+      case SyncNeed::flags: result = co_await sync_flags(lease, view, 0); break;
+      case SyncNeed::arrivals: {
+        imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
+        fetch.raw(" " + std::to_string(std::uint64_t{view->index().largest_uid()} + 1) + ":* ").raw(index_items);
+        fetch.expect(imap::Expect::fetch);
+        result = co_await run(lease, fetch);  // the view hears it as its observer
+        break;
+      }
+    }
+    if (result) view->sync_finished(need);
+  }
+  syncing_.erase(key);
+  done->set();
+  co_return result;
+}
+
+// The UIDs of all messages and which of them are \Deleted. A cold view is listed by the SORT its first page
+// needs anyway, or, where the server can't sort, by the FETCH that fills the index.
+io::Task<Result<>> Account::sync_list(session::Lease& lease, ViewPtr view, const Sort* cold_sort) {
+  const auto capabilities = lease.capabilities();
+  if (view->exists() == 0) {
+    view->take_uid_list({});
+    co_return Result<>{};
+  }
+  const bool cold = !view->index().listed();
+  const bool sorted = cold && cold_sort != nullptr && server_can_sort(*cold_sort, capabilities);
+  if (cold && cold_sort != nullptr && !sorted) {
+    std::vector<imap::FetchData> all;
+    imap::CommandBuilder fetch("UID FETCH", capabilities);
+    fetch.raw(" 1:* ").raw(index_items).expect(imap::Expect::fetch);
+    UidList uids;
+    auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {
+      auto* data = std::get_if<imap::FetchResponse>(&response);
+      if (data == nullptr || !data->data.uid) return;
+      uids.push_back(*data->data.uid);
+      all.push_back(std::move(data->data));
+    });
+    if (!fetched) co_return fetched;
+    view->take_uid_list(std::move(uids));
+    for (const auto& data : all) view->on_fetch(data);
+    co_return Result<>{};
+  }
+  // Taken at the moment the line is there: an EXPUNGE behind it finds the numbers it speaks of.
+  UidList order;
+  auto take = [&view](UidList numbers) { view->take_uid_list(std::move(numbers)); };
+  Result<> listed;
+  if (sorted) {
+    auto sort = sort_command(*cold_sort, capabilities);
+    listed = co_await run(lease, sort, [&](imap::Response& response) {
+      if (auto* numbers = std::get_if<imap::SortResponse>(&response)) {
+        order = std::move(numbers->numbers);
+        take(order);
+      }
+    });
+  } else {
+    auto search = search_all_command(capabilities);
+    listed = co_await run(lease, search, [&](imap::Response& response) {
+      if (auto found = search_result(response)) take(std::move(*found));
+    });
+  }
+  if (!listed) co_return listed;
+  if (!view->index().listed()) co_return fail(Errc::server_refused, "no list of the mailbox's messages");
+  auto deleted_command = search_deleted_command(capabilities);
+  UidList deleted;
+  auto searched = co_await run(lease, deleted_command, [&deleted](imap::Response& response) {
+    if (auto found = search_result(response)) deleted = std::move(*found);
+  });
+  if (!searched) co_return searched;
+  view->take_deleted(deleted);
+  if (sorted) view->install_order(*cold_sort, order);
+  co_return Result<>{};
+}
+
+io::Task<Result<>> Account::sync_flags(session::Lease& lease, ViewPtr view, std::uint64_t changed_since) {
+  imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
+  fetch.raw(" 1:* (UID FLAGS)").expect(imap::Expect::fetch);
+  if (changed_since != 0) fetch.raw(" (CHANGEDSINCE " + std::to_string(changed_since) + ")");
+  co_return co_await run(lease, fetch);
+}
+
+// Everything the index holds, for all messages, in pieces that other requests can come between.
+io::Task<Result<>> Account::fill(ViewPtr view) {
+  if (auto attached = co_await attach(view); !attached) co_return attached;
+  // Each piece makes at least one message known, or the mailbox has changed; both end.
+  for (std::size_t before = view->index().unknown() + 1; !view->index().filled();) {
+    const auto unknown = view->index().unknown();
+    if (unknown >= before) co_return fail(Errc::server_refused, "FETCH leaves out messages of the mailbox");
+    before = unknown;
+    const auto piece = context_.options.fill_messages;
+    auto filled = co_await on_mailbox(view, [view, piece](session::Lease& lease) -> io::Task<Result<>> {
+      imap::UidSet missing;
+      std::uint32_t count = 0;
+      std::uint32_t first = 0, last = 0;
+      for (const auto& entry : view->index().entries()) {
+        if (entry.is_known() || count == piece) continue;
+        ++count;
+        if (first == 0) first = entry.uid;
+        last = entry.uid;
+      }
+      if (count == 0) co_return Result<>{};
+      // Nearly all are missing in a cold mailbox: a range says it in a few octets.
+      imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
+      fetch.sp().set(imap::UidSet::range(first, last)).sp().raw(index_items).expect(imap::Expect::fetch);
+      co_return co_await run(lease, fetch);
+    });
+    if (!filled) co_return filled;
+    if (stale_) co_return fail(Errc::server_unavailable);
+  }
+  co_return Result<>{};
+}
+
+void Account::fill_behind(ViewPtr view) {
+  if (view->index().filled() || !filling_.insert(view->key()).second) return;
+  auto task = [](std::shared_ptr<Account> self, ViewPtr filled) -> io::Task<> {
+    auto result = co_await self->fill(filled);
+    if (!result)
+      self->context_.loop.logger().debug("index not filled", {{"error", result.error().to_string()}});
+    self->filling_.erase(filled->key());
+  };
+  context_.loop.spawn(task(shared_from_this(), std::move(view)));
+}
+
+// The sort keys that only header fields have, of all messages that miss them.
+io::Task<Result<>> Account::load_text_keys(ViewPtr view, SortKey::Property property) {
+  const std::string field(header_field_of(property));
+  co_return co_await on_mailbox(view, [view, property, field](session::Lease& lease) -> io::Task<Result<>> {
+    auto missing = view->missing_keys(property);
+    if (missing.empty()) co_return Result<>{};
+    for (const auto& piece : missing.split(imap::command_line_bytes_max / 2)) {
+      imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
+      fetch.sp().set(piece).raw(" (UID BODY.PEEK[HEADER.FIELDS (" + field + ")])").expect(imap::Expect::fetch);
+      auto fetched = co_await run(lease, fetch, [&view, property, &piece](imap::Response& response) {
+        auto* data = std::get_if<imap::FetchResponse>(&response);
+        if (data == nullptr || !data->data.uid || !piece.contains(*data->data.uid)) return;
+        for (const auto& section : data->data.sections)
+          view->put_key(property, *data->data.uid, text_sort_key(property, section.data.value_or("")));
+      });
+      if (!fetched) co_return fetched;
+    }
+    // What the server left out sorts as empty, rather than being asked for again and again.
+    for (const auto& entry : view->index().entries())
+      if (missing.contains(entry.uid) && !view->has_key(property, entry.uid)) view->put_key(property, entry.uid, {});
+    co_return Result<>{};
+  });
+}
+
+}  // namespace postern::mail
