@@ -1,0 +1,235 @@
+// Email/get (RFC 8621, 4.2): from the properties asked for to a plan of what to fetch, and from what was
+// fetched to serialised fragments.
+#include <algorithm>
+#include <set>
+
+#include "jmap/methods.hpp"
+#include "postern/jmap/email_json.hpp"
+#include "postern/jmap/email_properties.hpp"
+#include "postern/mail/mime/limits.hpp"
+#include "postern/mail/mime/preview.hpp"
+
+namespace postern::jmap {
+namespace {
+
+// What stands in a fragment where the values that change belong, until it is cut out. No text of a message
+// can look like it: inside a JSON string the quotes would be escaped.
+constexpr std::string_view keywords_mark = "\"keywords\":{\"\\u0001\":true}";
+constexpr std::string_view mailbox_ids_mark = "\"mailboxIds\":{\"\\u0001\":true}";
+const std::string mark_key(1, '\x01');
+
+std::uint32_t cut_mark(std::string& json, std::string_view mark) {
+  const auto at = json.find(mark);
+  if (at == std::string::npos) return mail::Fragment::nowhere;
+  const auto value_at = at + mark.find('{');
+  json.erase(value_at, mark.size() - mark.find('{'));
+  return static_cast<std::uint32_t>(value_at);
+}
+
+const std::string* section_of(const mail::MessageSource& source, std::string_view section) {
+  for (const auto& [name, octets] : source.sections)
+    if (name == section) return &octets;
+  return nullptr;
+}
+
+// Octets of a text part to be fetched for a value of at most `value_bytes_max`.
+std::uint64_t value_octets(const EmailProperties& properties) {
+  const std::uint64_t limit = properties.max_body_value_bytes == 0
+                                  ? mail::body_value_bytes_max
+                                  : std::min<std::uint64_t>(properties.max_body_value_bytes, mail::body_value_bytes_max);
+  // Base64 takes 4 octets for 3, quoted-printable at worst 3 for 1; a charset can shrink, too.
+  return limit * 3 + 4096;
+}
+
+std::vector<mail::WantedSection> wanted_sections(const EmailProperties& properties,
+                                                 const mail::MessageSource& source) {
+  std::set<mail::WantedSection> wanted;
+  if (source.body_structure == nullptr) return {};
+  const auto root = mail::make_body_parts(*source.body_structure);
+  const auto lists = mail::make_body_lists(root);
+  if (properties.needs.body_values)
+    for (const auto* part : wanted_body_values(properties, root, lists))
+      wanted.insert({part->section, value_octets(properties)});
+  if (properties.needs.part_headers)
+    for (const auto* part : wanted_part_headers(properties, root, lists))
+      if (part->header_section != "HEADER") wanted.insert({part->header_section, mail::header_bytes_max});
+  if (properties.needs.preview && !source.preview)
+    if (const auto* part = mail::preview_part(lists); part != nullptr)
+      if (std::none_of(wanted.begin(), wanted.end(), [&](const auto& w) { return w.section == part->section; }))
+        wanted.insert({part->section, mail::preview_fetch_bytes});
+  return {wanted.begin(), wanted.end()};
+}
+
+mail::Fragment render(const EmailProperties& properties, const mail::MessageSource& source) {
+  const auto id = mail::email_id(source.id);
+  const auto blob = mail::blob_id({source.id, {}, {}});
+  const auto thread = mail::thread_id(source.thread);
+  const auto header = mail::parse_header_block(source.header.value_or(""));
+  EmailData data;
+  data.id = id;
+  data.blob_id = blob;
+  data.thread_id = thread;
+  data.mailbox_ids = {&mark_key, 1};
+  data.keywords = {&mark_key, 1};
+  data.size = source.size;
+  data.received_at = source.received_at;
+  data.header = &header;
+  mail::EmailBodyPart root;
+  mail::BodyLists lists;
+  std::vector<std::pair<std::string, mail::EmailBodyValue>> values;
+  std::string preview = source.preview.value_or("");
+  if (source.body_structure != nullptr) {
+    root = mail::make_body_parts(*source.body_structure);
+    lists = mail::make_body_lists(root);
+    if (properties.needs.part_headers) {
+      for (const auto* part : wanted_part_headers(properties, root, lists))
+        if (const auto* octets = section_of(source, part->header_section))
+          if (auto* mutable_part = mail::find_part(root, part->section))
+            mutable_part->headers = mail::parse_header_block(*octets);
+    }
+    for (const auto* part : wanted_body_values(properties, root, lists)) {
+      const auto* octets = section_of(source, part->section);
+      if (octets == nullptr) continue;
+      mail::TextDecodeOptions options{part->encoding, part->charset.value_or(""), part->is_html(),
+                                      properties.max_body_value_bytes};
+      values.emplace_back(part->section,
+                          mail::decode_text(*octets, std::move(options), octets->size() >= value_octets(properties)));
+    }
+    if (properties.needs.preview && !source.preview)
+      if (const auto* part = mail::preview_part(lists); part != nullptr)
+        if (const auto* octets = section_of(source, part->section)) preview = mail::make_preview(*part, *octets);
+    data.body_structure = &root;
+    data.body_lists = &lists;
+  }
+  data.body_values = values;
+  data.preview = preview;
+  data.part_blob_id = [&source](const mail::EmailBodyPart& part, std::string& out) {
+    out += mail::blob_id({source.id, mail::transfer_encoding(part.encoding).encoding, part.section});
+  };
+  mail::Fragment fragment;
+  JsonWriter writer(fragment.bytes);
+  write_email(writer, properties, data);
+  // The later mark first, so that the earlier one's position holds.
+  const bool keywords_first = fragment.bytes.find(keywords_mark) < fragment.bytes.find(mailbox_ids_mark);
+  if (keywords_first) {
+    fragment.mailbox_ids_at = cut_mark(fragment.bytes, mailbox_ids_mark);
+    fragment.keywords_at = cut_mark(fragment.bytes, keywords_mark);
+  } else {
+    fragment.keywords_at = cut_mark(fragment.bytes, keywords_mark);
+    fragment.mailbox_ids_at = cut_mark(fragment.bytes, mailbox_ids_mark);
+  }
+  if (fragment.mailbox_ids_at != mail::Fragment::nowhere && fragment.keywords_at != mail::Fragment::nowhere) {
+    const auto value_size = static_cast<std::uint32_t>(keywords_mark.size() - keywords_mark.find('{'));
+    (keywords_first ? fragment.mailbox_ids_at : fragment.keywords_at) -= value_size;
+  }
+  fragment.bytes.shrink_to_fit();
+  return fragment;
+}
+
+void write_flags_object(JsonWriter& writer, const auto& names) {
+  writer.start_object();
+  for (const auto& name : names) writer.member_bool(name, true);
+  writer.end_object();
+}
+
+// The fragment with its changing values put in.
+void append_email(std::string& out, const mail::EmailItem& item) {
+  const auto& fragment = *item.fragment;
+  std::string keywords, mailboxes;
+  if (fragment.keywords_at != mail::Fragment::nowhere) {
+    JsonWriter writer(keywords);
+    write_flags_object(writer, item.keywords);
+  }
+  if (fragment.mailbox_ids_at != mail::Fragment::nowhere) {
+    std::vector<std::string> ids;
+    for (auto key : item.mailboxes) ids.push_back(mail::mailbox_id(key));
+    JsonWriter writer(mailboxes);
+    write_flags_object(writer, ids);
+  }
+  struct Insert {
+    std::uint32_t at;
+    const std::string* text;
+  };
+  Insert inserts[2] = {{fragment.keywords_at, &keywords}, {fragment.mailbox_ids_at, &mailboxes}};
+  if (inserts[1].at < inserts[0].at) std::swap(inserts[0], inserts[1]);
+  const std::string_view bytes = fragment.bytes;
+  std::size_t done = 0;
+  for (const auto& insert : inserts) {
+    if (insert.at == mail::Fragment::nowhere) continue;
+    out += bytes.substr(done, insert.at - done);
+    out += *insert.text;
+    done = insert.at;
+  }
+  out += bytes.substr(done);
+}
+
+mail::FetchPlan make_plan(std::shared_ptr<const EmailProperties> properties) {
+  mail::FetchPlan plan;
+  const auto& needs = properties->needs;
+  plan.signature = properties->signature;
+  plan.header_fields = needs.header_fields;
+  plan.full_header = needs.full_header;
+  plan.body_structure = needs.body_structure || needs.body_values || needs.part_headers || needs.preview;
+  plan.preview = needs.preview;
+  plan.thread = needs.thread_id;
+  if (needs.body_values || needs.part_headers || needs.preview)
+    plan.more = [properties](const mail::MessageSource& source) { return wanted_sections(*properties, source); };
+  plan.render = [properties](const mail::MessageSource& source) { return render(*properties, source); };
+  return plan;
+}
+
+}  // namespace
+
+io::Task<MethodResult> email_get(CallContext& context, const rapidjson::Value& arguments) {
+  if (auto ok = check_account(context, arguments); !ok) co_return std::unexpected(ok.error());
+  if (auto ok = check_names(arguments, {"accountId", "ids", "properties", "bodyProperties", "fetchTextBodyValues",
+                                        "fetchHTMLBodyValues", "fetchAllBodyValues", "maxBodyValueBytes"});
+      !ok)
+    co_return std::unexpected(ok.error());
+  auto ids = get_ids(context, arguments);
+  if (!ids) co_return std::unexpected(ids.error());
+  if (!*ids) co_return method_error("requestTooLarge", "ids must be given: an account has too many Emails to list");
+  auto properties = parse_email_properties(arguments);
+  if (!properties) co_return invalid_arguments(properties.error());
+
+  std::vector<mail::EmailKey> keys;
+  std::set<std::string_view> seen;
+  std::vector<std::string> not_found;
+  for (auto id : **ids) {
+    if (!seen.insert(id).second) continue;
+    if (auto key = mail::parse_email_id(id))
+      keys.push_back(*key);
+    else
+      not_found.emplace_back(id);
+  }
+  auto plan = make_plan(std::make_shared<const EmailProperties>(std::move(*properties)));
+  auto items = co_await context.store.fetch(std::move(keys), std::move(plan));
+  if (!items) co_return method_error_of(items.error());
+
+  std::size_t size = 256;
+  for (const auto& item : *items)
+    if (item.found) size += item.fragment->bytes.size() + 128;
+  std::string out;
+  out.reserve(size);
+  out += "{\"accountId\":\"" + context.account_id + "\",\"state\":\"" +
+         context.store.state(mail::StateType::email) + "\",\"list\":[";
+  bool first = true;
+  for (const auto& item : *items) {
+    if (!item.found) {
+      not_found.push_back(mail::email_id(item.id));
+      continue;
+    }
+    if (!first) out += ',';
+    first = false;
+    append_email(out, item);
+  }
+  out += "],\"notFound\":";
+  JsonWriter writer(out);
+  writer.start_array();
+  for (const auto& id : not_found) writer.string(id);
+  writer.end_array();
+  out += '}';
+  co_return out;
+}
+
+}  // namespace postern::jmap

@@ -1,0 +1,119 @@
+#include "jmap/result_references.hpp"
+
+#include <algorithm>
+
+namespace postern::jmap {
+namespace {
+
+using Allocator = rapidjson::Document::AllocatorType;
+
+std::string unescape(std::string_view token) {
+  std::string out;
+  for (std::size_t i = 0; i < token.size(); ++i) {
+    if (token[i] == '~' && i + 1 < token.size() && (token[i + 1] == '0' || token[i + 1] == '1')) {
+      out += token[++i] == '0' ? '~' : '/';
+    } else {
+      out += token[i];
+    }
+  }
+  return out;
+}
+
+// An array index of RFC 6901: digits without a leading zero.
+std::optional<rapidjson::SizeType> array_index(std::string_view token, rapidjson::SizeType size) {
+  if (token.empty() || token.size() > 9 || (token.size() > 1 && token[0] == '0')) return std::nullopt;
+  rapidjson::SizeType n = 0;
+  for (char c : token) {
+    if (c < '0' || c > '9') return std::nullopt;
+    n = n * 10 + static_cast<rapidjson::SizeType>(c - '0');
+  }
+  return n < size ? std::optional(n) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<rapidjson::Value> evaluate_pointer(const rapidjson::Value& root, std::string_view path,
+                                                 Allocator& allocator) {
+  const rapidjson::Value* at = &root;
+  while (!path.empty()) {
+    if (path[0] != '/') return std::nullopt;
+    const auto end = path.find('/', 1);
+    const auto token = path.substr(1, end == std::string_view::npos ? end : end - 1);
+    const auto rest = end == std::string_view::npos ? std::string_view{} : path.substr(end);
+    if (at->IsArray() && token == "*") {
+      // Applied to each item; arrays that come out are joined.
+      rapidjson::Value joined(rapidjson::kArrayType);
+      for (const auto& item : at->GetArray()) {
+        auto value = evaluate_pointer(item, rest, allocator);
+        if (!value) return std::nullopt;
+        if (value->IsArray()) {
+          for (auto& inner : value->GetArray()) joined.PushBack(inner, allocator);
+        } else {
+          joined.PushBack(*value, allocator);
+        }
+        if (joined.Size() > reference_values_max) return std::nullopt;
+      }
+      return joined;
+    }
+    if (at->IsArray()) {
+      auto index = array_index(token, at->Size());
+      if (!index) return std::nullopt;
+      at = &(*at)[*index];
+    } else if (at->IsObject()) {
+      auto name = unescape(token);
+      auto member = at->FindMember(name.c_str());
+      if (member == at->MemberEnd()) return std::nullopt;
+      at = &member->value;
+    } else {
+      return std::nullopt;
+    }
+    path = rest;
+  }
+  return rapidjson::Value(*at, allocator);
+}
+
+void Responses::add(std::string name, std::string arguments, std::string call_id) {
+  all_.push_back(Response{std::move(name), std::move(arguments), std::move(call_id), nullptr});
+}
+
+std::expected<rapidjson::Value, std::string> Responses::resolve(std::string_view call_id, std::string_view name,
+                                                                std::string_view path, Allocator& allocator) {
+  auto it = std::find_if(all_.begin(), all_.end(), [&](const Response& r) { return r.call_id == call_id; });
+  if (it == all_.end()) return std::unexpected("resultOf names no earlier call");
+  if (it->name != name) return std::unexpected("the call's response has another name: " + it->name);
+  if (!it->parsed) {
+    it->parsed = std::make_unique<rapidjson::Document>();
+    it->parsed->Parse<rapidjson::kParseIterativeFlag>(it->arguments.data(), it->arguments.size());
+  }
+  auto value = evaluate_pointer(*it->parsed, path, allocator);
+  if (!value) return std::unexpected("path points to nothing");
+  return std::move(*value);
+}
+
+std::expected<void, MethodError> resolve_references(rapidjson::Value& arguments, Responses& responses,
+                                                    Allocator& allocator) {
+  std::vector<std::string> references;
+  for (const auto& member : arguments.GetObject())
+    if (member.name.GetStringLength() > 0 && member.name.GetString()[0] == '#')
+      references.emplace_back(member.name.GetString(), member.name.GetStringLength());
+  for (const auto& reference : references) {
+    const auto name = reference.substr(1);
+    if (arguments.HasMember(name.c_str()))
+      return method_error("invalidArguments", name + " is given both as a value and as a reference");
+    const auto& value = arguments[reference.c_str()];
+    if (!value.IsObject()) return method_error("invalidResultReference", reference + " must be a ResultReference");
+    auto result_of = require_string(value, "resultOf", json_pointer({}, reference));
+    auto method = require_string(value, "name", json_pointer({}, reference));
+    auto path = require_string(value, "path", json_pointer({}, reference));
+    for (const auto* part : {&result_of, &method, &path})
+      if (!*part) return method_error("invalidResultReference", part->error().description());
+    auto resolved = responses.resolve(*result_of, *method, *path, allocator);
+    if (!resolved) return method_error("invalidResultReference", reference + ": " + resolved.error());
+    arguments.RemoveMember(reference.c_str());
+    arguments.AddMember(rapidjson::Value(name.c_str(), static_cast<rapidjson::SizeType>(name.size()), allocator),
+                        *resolved, allocator);
+  }
+  return {};
+}
+
+}  // namespace postern::jmap
