@@ -1,0 +1,94 @@
+// The broker's side of the frame protocol: worker connections and their streams (docs/frame-protocol.md).
+//
+// All on one loop. Reading never waits for writing: frames to be sent are queued (bounded by the credit of
+// each stream) and a writer coroutine sends what a direct write has left over.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "postern/base/error.hpp"
+#include "postern/io/event.hpp"
+#include "postern/io/loop.hpp"
+#include "postern/io/stream.hpp"
+#include "postern/ipc/frame.hpp"
+#include "postern/ipc/window.hpp"
+
+namespace postern::broker {
+
+class IpcConnection;
+
+// One web request. Kept alive by the handler's coroutine; the connection may end before it.
+class RequestStream {
+ public:
+  RequestStream(io::Loop& loop, std::weak_ptr<IpcConnection> connection, std::uint32_t id, ipc::RequestHead head);
+
+  const ipc::RequestHead& head() const { return head_; }
+  // The whole body; Errc::too_large over `bytes_max` (the rest is thrown away as it comes).
+  io::Task<Result<std::string>> read_body(std::size_t bytes_max);
+  // A whole answer in one write.
+  io::Task<Result<>> respond(const ipc::ResponseHead& head, std::string_view body);
+  // An answer in pieces: head, then data until `last`, each waiting for credit.
+  io::Task<Result<>> begin(const ipc::ResponseHead& head);
+  io::Task<Result<>> send(std::string_view data, bool last);
+  // Tells the worker that the request must not be repeated; in the socket when it returns.
+  io::Task<> effects();
+  void cancel(ipc::CancelReason reason);
+  // The browser or the worker has gone: nobody will read an answer.
+  bool is_over() const { return over_; }
+
+ private:
+  friend class IpcConnection;
+  std::weak_ptr<IpcConnection> connection_;
+  const std::uint32_t id_;
+  const ipc::RequestHead head_;
+  std::string body_;
+  bool body_ended_ = false, over_ = false, answered_ = false, effects_ = false;
+  ipc::SendCredit send_credit_;
+  ipc::ReceiveCredit receive_credit_;
+  io::Event changed_;  // body, credit or the end
+};
+
+using RequestHandler = std::function<io::Task<>(std::shared_ptr<RequestStream>)>;
+
+struct IpcOptions {
+  std::set<std::uint32_t> allowed_uids;
+  std::uint32_t connections_max = 1'024;
+};
+
+struct IpcCounters {
+  std::uint64_t connections = 0, connections_refused = 0, requests = 0, protocol_errors = 0;
+  std::uint32_t connections_open = 0, streams_open = 0;
+};
+
+class IpcServer {
+ public:
+  IpcServer(io::Loop& loop, std::unique_ptr<io::UnixListener> listener, IpcOptions options, RequestHandler handler);
+  ~IpcServer();
+
+  void start();
+  // No new connections or streams: goodbye to all. Running streams go on.
+  void drain();
+  bool draining() const { return draining_; }
+  void close();
+  io::UnixListener& listener() { return *listener_; }
+  const IpcCounters& counters() const { return counters_; }
+
+ private:
+  friend class IpcConnection;
+  io::Task<> accept_all();
+
+  io::Loop& loop_;
+  std::unique_ptr<io::UnixListener> listener_;
+  IpcOptions options_;
+  RequestHandler handler_;
+  std::set<std::shared_ptr<IpcConnection>> connections_;
+  IpcCounters counters_;
+  bool draining_ = false;
+};
+
+}  // namespace postern::broker

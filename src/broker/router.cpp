@@ -1,0 +1,270 @@
+#include "broker/router.hpp"
+
+#include <algorithm>
+
+#include "postern/base/encoding.hpp"
+
+namespace postern::broker {
+namespace {
+
+constexpr std::string_view retry_after_seconds = "10";
+
+jmap::ApiResponse not_found() { return jmap::problem(404, "about:blank", "there is nothing here"); }
+
+// "a/b/c" behind a prefix, each part percent-decoded.
+std::optional<std::vector<std::string>> path_parts(std::string_view path, std::string_view prefix) {
+  if (!path.starts_with(prefix)) return std::nullopt;
+  path.remove_prefix(prefix.size());
+  std::vector<std::string> parts;
+  while (true) {
+    const auto slash = std::min(path.find('/'), path.size());
+    auto part = percent_decode(path.substr(0, slash));
+    if (!part) return std::nullopt;
+    parts.push_back(std::move(*part));
+    if (slash == path.size()) return parts;
+    path.remove_prefix(slash + 1);
+  }
+}
+
+}  // namespace
+
+Router::Router(io::Loop& loop, std::shared_ptr<const Config> config, std::vector<Shard*> shards, store::SegmentWriter& segment)
+    : loop_(loop), config_(std::move(config)), shards_(std::move(shards)), segment_(segment) {}
+
+io::Task<> Router::handle(std::shared_ptr<RequestStream> stream) {
+  Exchange exchange{stream, split_target(stream->head()), {}, {}};
+  const auto& head = stream->head();
+  const auto& proxies = config_->http.trusted_proxies;
+  const bool trusted =
+      std::any_of(proxies.begin(), proxies.end(),
+                  [&](const std::string& rule) { return address_matches(rule, head.remote_address); });
+  exchange.base_url = base_url(head, config_->http.public_url, trusted);
+  exchange.client_address = client_address(head, trusted);
+  co_await route(std::move(exchange));
+}
+
+io::Task<> Router::route(Exchange exchange) {
+  struct Route {
+    std::string_view path, methods;
+    io::Task<> (Router::*run)(Exchange&);
+  };
+  static constexpr Route routes[] = {
+      {"/jmap/api", "POST", &Router::api},
+      {"/.well-known/jmap", "GET, HEAD", &Router::session_resource},
+      {"/jmap/session", "GET, HEAD", &Router::session_resource},
+      {"/auth/login", "POST", &Router::login},
+      {"/auth/logout", "POST", &Router::logout},
+  };
+  const auto& method = exchange.head().method;
+  const auto& path = exchange.target.path;
+  const Route* found = nullptr;
+  static constexpr Route download_route{"/jmap/download/", "GET, HEAD", &Router::download};
+  for (const auto& route : routes)
+    if (route.path == path) found = &route;
+  if (found == nullptr && path.starts_with(download_route.path)) found = &download_route;
+  if (found == nullptr) co_return co_await answer(exchange, not_found());
+  if (found->methods.find(method) == std::string_view::npos)
+    co_return co_await answer(exchange, jmap::problem(405, "about:blank", "this method isn't allowed here"),
+                              {{"allow", std::string(found->methods)}});
+  co_await (this->*found->run)(exchange);
+}
+
+io::Task<> Router::answer(Exchange& exchange, Answer answer, ipc::Fields more) {
+  auto& count = answer.status < 300 ? counters_.answers_2xx
+                : answer.status < 500 ? counters_.answers_4xx
+                                      : counters_.answers_5xx;
+  ++count;
+  auto head = response_head(answer);
+  for (auto& field : more) head.fields.push_back(std::move(field));
+  // A browser's own script asks without a dialog; everybody else is told how to authenticate.
+  if (answer.status == 401 && ipc::field(exchange.head().fields, "sec-fetch-mode").empty()) {
+    if (config_->auth.basic) head.fields.emplace_back("www-authenticate", "Basic realm=\"Postern\", charset=\"UTF-8\"");
+    if (config_->auth.oauth || config_->auth.login) head.fields.emplace_back("www-authenticate", "Bearer realm=\"Postern\"");
+  }
+  const bool head_only = exchange.head().method == "HEAD";
+  auto sent = co_await exchange.stream->respond(head, head_only ? std::string_view{} : std::string_view(answer.body));
+  if (!sent && !exchange.stream->is_over())
+    loop_.logger().warning("answer not sent", {{"request", exchange.head().id}, {"error", sent.error().to_string()}});
+}
+
+io::Task<> Router::session_resource(Exchange& exchange) {
+  auto identity = co_await authenticate(exchange);
+  if (!identity) co_return co_await answer(exchange, std::move(identity.error()));
+  Answer response;
+  std::string state;
+  response.body = jmap::session_resource({identity->login, mail::account_id(identity->key), exchange.base_url},
+                                         config_->jmap, state);
+  co_await answer(exchange, std::move(response));
+}
+
+// The IMAP server refuses the credentials that a live session has sealed (the password was changed): the
+// session is over.
+io::Task<> Router::refused_by_server(const Identity& identity) {
+  if (identity.session) segment_.end_session(*identity.session);
+  auto& shard = shard_of(identity.key);
+  const auto key = identity.key;
+  co_await on_loop(shard.loop(), loop_, [&shard, key]() -> io::Task<Result<>> {
+    co_await shard.close_account(key);
+    co_return Result<>{};
+  });
+}
+
+io::Task<> Router::api(Exchange& exchange) {
+  ++counters_.api_requests;
+  if (media_type(ipc::field(exchange.head().fields, "content-type")) != "application/json")
+    co_return co_await answer(exchange, jmap::problem(400, "notJSON", "the content type must be application/json"));
+  auto identity = co_await authenticate(exchange);
+  if (!identity) co_return co_await answer(exchange, std::move(identity.error()));
+  if (auto wrong = forged(exchange); identity->by_cookie && wrong) co_return co_await answer(exchange, std::move(*wrong));
+  auto body = co_await exchange.stream->read_body(config_->jmap.max_size_request);
+  if (!body && exchange.stream->is_over()) co_return;
+  if (!body)
+    co_return co_await answer(
+        exchange, jmap::problem(400, "limit", "the request is larger than maxSizeRequest", "maxSizeRequest"));
+
+  struct Outcome {
+    Answer answer;
+    bool stale = false, refused = false;
+  };
+  auto& shard = shard_of(identity->key);
+  auto* home = &loop_;
+  const auto config = config_;  // a reload must not change the limits under the request
+  const jmap::SessionInfo info{identity->login, mail::account_id(identity->key), exchange.base_url};
+  auto outcome = co_await on_loop(
+      shard.loop(), loop_,
+      [&config, &shard, home, &identity, &exchange, &info, &body]() -> io::Task<Result<Outcome>> {
+        auto in_flight = shard.enter(identity->key);
+        if (!in_flight)
+          co_return Outcome{jmap::problem(400, "limit", "too many requests at once", "maxConcurrentRequests"), false,
+                            false};
+        // The mark that forbids repeating the request is written by the connection's loop.
+        auto stream = exchange.stream;
+        auto& shard_loop = shard.loop();
+        mail::EffectsHook effects = [stream, home, &shard_loop]() -> io::Task<> {
+          co_await on_loop(*home, shard_loop, [stream]() -> io::Task<Result<>> {
+            co_await stream->effects();
+            co_return Result<>{};
+          });
+        };
+        jmap::CallContext context{*identity->account, info.account_id, config->jmap, std::move(effects),
+                                  jmap::session_state_of(info, config->jmap)};
+        auto response = co_await jmap::handle_api_request(std::move(*body), std::move(context));
+        co_return Outcome{std::move(response), identity->account->answered_stale(),
+                          identity->account->pool().refused()};
+      });
+  if (!outcome) co_return co_await answer(exchange, jmap::problem(500, "about:blank", "internal error"));
+  if (outcome->refused) {
+    co_await refused_by_server(*identity);
+    co_return co_await answer(exchange, jmap::problem(401, "about:blank", "sign in again"));
+  }
+  ipc::Fields more;
+  if (outcome->stale) {
+    ++counters_.stale_answers;
+    more.emplace_back("postern-stale", "imap-unavailable");
+  }
+  if (outcome->answer.unavailable) {
+    outcome->answer = jmap::problem(503, "about:blank", "the mail server can't be reached");
+    outcome->answer.retry_after = retry_after_seconds;
+  }
+  co_await answer(exchange, std::move(outcome->answer), std::move(more));
+}
+
+// GET /jmap/download/{accountId}/{blobId}/{name}?accept={type} (RFC 8620, 6.2)
+io::Task<> Router::download(Exchange& exchange) {
+  ++counters_.downloads;
+  auto identity = co_await authenticate(exchange);
+  if (!identity) co_return co_await answer(exchange, std::move(identity.error()));
+  auto parts = path_parts(exchange.target.path, "/jmap/download/");
+  if (!parts || parts->size() != 3) co_return co_await answer(exchange, not_found());
+  if ((*parts)[0] != mail::account_id(identity->key)) co_return co_await answer(exchange, not_found());
+  auto blob = mail::parse_blob_id((*parts)[1]);
+  if (!blob) co_return co_await answer(exchange, not_found());
+  auto type = query_value(exchange.target.query, "accept").value_or("application/octet-stream");
+  if (!is_media_type(type)) type = "application/octet-stream";
+  co_await stream_blob(exchange, std::move(*identity), std::move(*blob), (*parts)[2], std::move(type));
+}
+
+io::Task<> Router::stream_blob(Exchange& exchange, Identity identity, mail::BlobKey blob, std::string name,
+                               std::string type) {
+  auto& shard = shard_of(identity.key);
+  // The reader lives and ends on the account's shard.
+  struct Open {
+    std::optional<Shard::InFlight> in_flight;
+    std::unique_ptr<mail::BlobReader> reader;
+    std::string first;
+  };
+  auto open = std::make_shared<Open>();
+  auto release = [&shard, open] {
+    shard.loop().post([open] {
+      open->reader.reset();
+      open->in_flight.reset();
+    });
+  };
+  auto opened = co_await on_loop(shard.loop(), loop_, [&shard, &identity, &blob, open]() -> io::Task<Result<>> {
+    auto entered = shard.enter(identity.key);
+    if (!entered) co_return fail(mail::Errc::too_large);
+    open->in_flight.emplace(std::move(*entered));
+    auto reader = co_await identity.account->open_blob(blob);
+    if (!reader) co_return fail(reader.error());
+    open->reader = std::move(*reader);
+    // The first piece tells whether the section exists, before anything is promised.
+    auto piece = co_await open->reader->next();
+    if (!piece) co_return fail(piece.error());
+    open->first = std::move(*piece);
+    co_return Result<>{};
+  });
+  if (!opened) {
+    release();
+    const auto code = opened.error().code;
+    auto failed = not_found();
+    if (code == make_error_code(mail::Errc::too_large)) {
+      failed = jmap::problem(429, "limit", "too many requests at once", "maxConcurrentRequests");
+      failed.retry_after = "1";
+    } else if (code == make_error_code(mail::Errc::server_unavailable)) {
+      failed = jmap::problem(503, "about:blank", "the mail server can't be reached");
+      failed.retry_after = retry_after_seconds;
+    } else if (code == make_error_code(mail::Errc::authentication)) {
+      co_await refused_by_server(identity);
+      failed = jmap::problem(401, "about:blank", "sign in again");
+    } else if (code != make_error_code(mail::Errc::not_found)) {
+      failed = jmap::problem(502, "about:blank", "the mail server refused to give the message");
+    }
+    co_return co_await answer(exchange, std::move(failed));
+  }
+  ++counters_.answers_2xx;
+  ipc::ResponseHead head;
+  // A blob never changes; it is somebody's own. It must never run as a page of this origin.
+  head.fields = {{"content-type", std::move(type)},
+                 {"content-disposition", content_disposition(name)},
+                 {"cache-control", "private, immutable, max-age=31536000"},
+                 {"x-content-type-options", "nosniff"},
+                 {"content-security-policy", "sandbox; default-src 'none'"}};
+  if (auto size = open->reader->size()) head.fields.emplace_back("content-length", std::to_string(*size));
+  Result<> sent;
+  if (exchange.head().method == "HEAD") {
+    sent = co_await exchange.stream->respond(head, {});
+  } else {
+    sent = co_await exchange.stream->begin(head);
+    auto piece = std::move(open->first);
+    while (sent && !piece.empty()) {
+      sent = co_await exchange.stream->send(piece, false);
+      if (!sent) break;
+      auto next = co_await on_loop(shard.loop(), loop_, [open]() -> io::Task<Result<std::string>> {
+        co_return co_await open->reader->next();
+      });
+      if (!next) {
+        // Half an answer must not look like a whole one.
+        loop_.logger().warning("download broken off",
+                               {{"request", exchange.head().id}, {"error", next.error().to_string()}});
+        exchange.stream->cancel(ipc::CancelReason::broker_error);
+        sent = fail(next.error());
+        break;
+      }
+      piece = std::move(*next);
+    }
+    if (sent) sent = co_await exchange.stream->send({}, true);
+  }
+  release();
+}
+
+}  // namespace postern::broker

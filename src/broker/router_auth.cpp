@@ -1,0 +1,267 @@
+// Who a request speaks for: session tokens, Basic, OAuth, and people the web server has authenticated.
+#include <algorithm>
+
+#include "broker/router.hpp"
+#include "postern/base/encoding.hpp"
+#include "postern/jmap/json.hpp"
+
+namespace postern::broker {
+namespace {
+
+constexpr std::size_t login_body_bytes_max = 64 * 1024;
+constexpr std::string_view unavailable_retry_after = "10";
+
+jmap::ApiResponse unauthorized() { return jmap::problem(401, "about:blank", "sign in first"); }
+
+bool is_login(std::string_view login) {
+  return !login.empty() && login.size() <= store::login_bytes_max && is_valid_utf8(login) &&
+         std::none_of(login.begin(), login.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
+}
+
+}  // namespace
+
+std::string Router::canonical_login(std::string_view login) const {
+  std::string canonical = config_->auth.lowercase_login ? ascii_lower(login) : std::string(login);
+  if (!config_->auth.default_domain.empty() && canonical.find('@') == std::string::npos)
+    canonical += "@" + config_->auth.default_domain;
+  return canonical;
+}
+
+std::string Router::cookie(std::string_view value, std::int64_t max_age) const {
+  std::string text = config_->http.cookie_name + "=" + std::string(value) + "; Path=/; HttpOnly; SameSite=Strict";
+  if (config_->http.cookie_secure) text += "; Secure";
+  text += "; Max-Age=" + std::to_string(max_age);
+  return text;
+}
+
+// What a cookie authenticates must come from a page of ours (docs/threat-model.md, "Cross-site requests").
+std::optional<jmap::ApiResponse> Router::forged(const Exchange& exchange) const {
+  const auto& fields = exchange.head().fields;
+  if (media_type(ipc::field(fields, "content-type")) != "application/json")
+    return jmap::problem(403, "about:blank", "with a cookie, the content type must be application/json");
+  if (origin_of(ipc::field(fields, "origin")) != origin_of(exchange.base_url))
+    return jmap::problem(403, "about:blank", "with a cookie, the request must have this site's Origin");
+  return std::nullopt;
+}
+
+jmap::ApiResponse Router::sign_in_error(const Error& error) {
+  using session::Errc;
+  if (error.code == make_error_code(Errc::authentication)) {
+    ++counters_.sign_in_failures;
+    return jmap::problem(401, "about:blank", "wrong user name or password");
+  }
+  loop_.logger().warning("sign-in not possible", {{"error", error.to_string()}});
+  std::string detail = "the mail server can't be reached";
+  if (error.code == make_error_code(Errc::not_secure)) detail = "the mail server can't be reached securely";
+  if (error.code == make_error_code(Errc::no_mechanism)) detail = "the mail server offers no way to sign in";
+  if (error.code == make_error_code(Errc::timeout)) detail = "the mail server doesn't answer";
+  if (error.code == make_error_code(Errc::backing_off)) detail = "the mail server can't be reached; it is tried again soon";
+  auto response = jmap::problem(503, "about:blank", detail);
+  response.retry_after = unavailable_retry_after;
+  return response;
+}
+
+io::Task<Router::Authenticated> Router::by_session(Exchange& exchange, Secret token, bool by_cookie) {
+  const auto hash = store::hash_token(token.expose());
+  if (!hash) co_return std::unexpected(unauthorized());
+  auto record = segment_.find_session(*hash);
+  if (!record) co_return std::unexpected(unauthorized());
+  auto packed = store::unseal_credential(token.expose(), *hash, record->sealed);
+  if (!packed) {
+    loop_.logger().warning("a session's credentials can't be unsealed", {{"session", store::session_tag(*hash)}});
+    segment_.end_session(*hash);
+    co_return std::unexpected(unauthorized());
+  }
+  // The master user's password is the broker's own and isn't sealed with each session.
+  if (auto credentials = unpack_credentials(*packed);
+      credentials && credentials->kind == session::Credentials::Kind::master) {
+    credentials->secret = config_->auth.master_password.clone();
+    *packed = pack_credentials(*credentials);
+  }
+  segment_.touch_session(*hash);
+  auto& shard = shard_of(record->account);
+  auto account = co_await on_loop(
+      shard.loop(), loop_,
+      [&shard, key = record->account, &packed, address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
+        co_return shard.resume(key, *packed, address);
+      });
+  if (!account) {
+    segment_.end_session(*hash);
+    co_return std::unexpected(unauthorized());
+  }
+  co_return Identity{*account, record->account, record->login, hash, by_cookie};
+}
+
+io::Task<Router::Authenticated> Router::by_credentials(Exchange& exchange, session::Credentials credentials) {
+  if (!is_login(credentials.login) || credentials.secret.expose().find('\0') != std::string_view::npos)
+    co_return std::unexpected(unauthorized());
+  credentials.login = canonical_login(credentials.login);
+  const auto key = account_key(config_->imap, credentials.login);
+  const auto login = credentials.login;
+  auto& shard = shard_of(key);
+  auto account = co_await on_loop(
+      shard.loop(), loop_, [&shard, &credentials, address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
+        co_return co_await shard.sign_in(std::move(credentials), address);
+      });
+  if (!account) {
+    if (account.error().code == make_error_code(session::Errc::authentication))
+      loop_.logger().info("sign-in failed", {{"login", login}, {"client", exchange.client_address}});
+    co_return std::unexpected(sign_in_error(account.error()));
+  }
+  co_return Identity{*account, key, login, std::nullopt, false};
+}
+
+io::Task<Router::Authenticated> Router::authenticate(Exchange& exchange) {
+  const auto& head = exchange.head();
+  const auto authorization = ipc::field(head.fields, "authorization");
+  if (!authorization.empty()) {
+    if (auto bearer = parse_bearer(authorization)) {
+      if (store::hash_token(bearer->expose())) co_return co_await by_session(exchange, std::move(*bearer), false);
+      if (!config_->auth.oauth) co_return std::unexpected(unauthorized());
+      auto login = jwt_claim(bearer->expose(), config_->auth.oauth_username_claims);
+      if (!login)
+        co_return std::unexpected(jmap::problem(
+            401, "about:blank", "the token doesn't tell whose it is: sign in by /auth/login with a user name"));
+      session::Credentials credentials;
+      credentials.kind = session::Credentials::Kind::oauth;
+      credentials.login = *login;
+      credentials.secret = std::move(*bearer);
+      co_return co_await by_credentials(exchange, std::move(credentials));
+    }
+    if (config_->auth.basic) {
+      if (auto basic = parse_basic(authorization)) {
+        session::Credentials credentials;
+        credentials.login = basic->login;
+        credentials.secret = std::move(basic->password);
+        co_return co_await by_credentials(exchange, std::move(credentials));
+      }
+    }
+    co_return std::unexpected(unauthorized());
+  }
+  if (auto token = cookie_value(ipc::field(head.fields, "cookie"), config_->http.cookie_name); token && !token->empty()) {
+    Secret secret(*token);
+    wipe(token->data(), token->size());
+    co_return co_await by_session(exchange, std::move(secret), true);
+  }
+  if (config_->auth.trust_remote_user && !head.remote_user.empty()) {
+    session::Credentials credentials;
+    credentials.kind = session::Credentials::Kind::master;
+    credentials.login = head.remote_user;
+    credentials.master_login = config_->auth.master_user;
+    credentials.secret = config_->auth.master_password.clone();
+    co_return co_await by_credentials(exchange, std::move(credentials));
+  }
+  co_return std::unexpected(unauthorized());
+}
+
+// POST /auth/login {"username": ..., "password": ...  or "accessToken": ..., "token": true}
+io::Task<> Router::login(Exchange& exchange) {
+  if (!config_->auth.login) co_return co_await answer(exchange, jmap::problem(404, "about:blank", "there is nothing here"));
+  const auto& fields = exchange.head().fields;
+  if (media_type(ipc::field(fields, "content-type")) != "application/json")
+    co_return co_await answer(exchange, jmap::problem(400, "notJSON", "the content type must be application/json"));
+  const auto origin = ipc::field(fields, "origin");
+  if (!origin.empty() && origin_of(origin) != origin_of(exchange.base_url))
+    co_return co_await answer(exchange, jmap::problem(403, "about:blank", "the request comes from another site"));
+  auto body = co_await exchange.stream->read_body(login_body_bytes_max);
+  if (!body && exchange.stream->is_over()) co_return;
+  if (!body) co_return co_await answer(exchange, jmap::problem(413, "about:blank", "the request is too large"));
+
+  session::Credentials credentials;
+  bool wants_token = false, wrong = body->find('\0') != std::string::npos;
+  {
+    rapidjson::Document document;
+    document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(body->data(), body->size());
+    wipe(body->data(), body->size());
+    wrong = wrong || document.HasParseError() || !document.IsObject();
+    if (!wrong) {
+      auto username = jmap::require_string(document, "username");
+      auto password = jmap::get_string(document, "password");
+      auto access = jmap::get_string(document, "accessToken");
+      auto token = jmap::get_bool(document, "token", false);
+      wrong = !username || !password || !access || !token || (!*password && !*access) ||
+              (*access && !config_->auth.oauth);
+      if (!wrong) {
+        credentials.login = *username;
+        credentials.kind = *access ? session::Credentials::Kind::oauth : session::Credentials::Kind::password;
+        credentials.secret = Secret(*access ? **access : **password);
+        wants_token = *token;
+      }
+    }
+  }
+  if (wrong)
+    co_return co_await answer(
+        exchange, jmap::problem(400, "notRequest", "the request must be {\"username\": ..., \"password\": ...}"));
+
+  auto sealed_credentials = credentials.clone();
+  auto identity = co_await by_credentials(exchange, std::move(credentials));
+  if (!identity) co_return co_await answer(exchange, std::move(identity.error()));
+  sealed_credentials.login = identity->login;
+
+  auto token = store::make_token(loop_.random());
+  const auto hash = store::hash_token(token.expose());
+  const auto now = unix_seconds(loop_.clock().wall());
+  const auto seconds = [](Duration d) { return std::chrono::duration_cast<std::chrono::seconds>(d).count(); };
+  store::SessionRecord record;
+  record.token_hash = *hash;
+  record.account = identity->key;
+  record.login = identity->login;
+  record.sealed = store::seal_credential(token, *hash, pack_credentials(sealed_credentials), loop_.random());
+  record.created = record.last_used = now;
+  record.expires = now + seconds(config_->auth.session_max);
+  record.idle_seconds = static_cast<std::uint32_t>(seconds(config_->auth.session_idle));
+  if (auto put = segment_.put_session(record); !put) {
+    loop_.logger().error("session not kept", {{"error", put.error().to_string()}});
+    auto full = jmap::problem(503, "about:blank", "no more sessions can be opened now");
+    full.retry_after = unavailable_retry_after;
+    co_return co_await answer(exchange, std::move(full));
+  }
+  ++counters_.sign_ins;
+  loop_.logger().info("signed in", {{"login", identity->login},
+                                    {"session", store::session_tag(*hash)},
+                                    {"client", exchange.client_address},
+                                    {"request", exchange.head().id}});
+  Answer response;
+  jmap::JsonWriter writer(response.body);
+  writer.start_object();
+  writer.member("username", identity->login);
+  writer.member("accountId", mail::account_id(identity->key));
+  writer.member("sessionUrl", exchange.base_url + "/jmap/session");
+  writer.member_uint("expires", static_cast<std::uint64_t>(record.expires));
+  if (wants_token) writer.member("token", token.expose());
+  writer.end_object();
+  ipc::Fields more;
+  if (!wants_token) more.emplace_back("set-cookie", cookie(token.expose(), seconds(config_->auth.session_max)));
+  co_await answer(exchange, std::move(response), std::move(more));
+}
+
+io::Task<> Router::logout(Exchange& exchange) {
+  const auto& fields = exchange.head().fields;
+  std::optional<Secret> token = parse_bearer(ipc::field(fields, "authorization"));
+  const bool by_cookie = !token;
+  if (!token)
+    if (auto value = cookie_value(ipc::field(fields, "cookie"), config_->http.cookie_name)) token = Secret(*value);
+  const auto hash = token ? store::hash_token(token->expose()) : std::nullopt;
+  auto record = hash ? segment_.find_session(*hash) : std::nullopt;
+  if (by_cookie && record)
+    if (auto wrong = forged(exchange)) co_return co_await answer(exchange, std::move(*wrong));
+  if (record) {
+    segment_.end_session(*hash);
+    ++counters_.sign_outs;
+    loop_.logger().info("signed out", {{"login", record->login}, {"session", store::session_tag(*hash)}});
+    bool others = false;
+    segment_.for_each_session([&](const store::SessionRecord& r) { others = others || r.account == record->account; });
+    if (!others) {
+      auto& shard = shard_of(record->account);
+      co_await on_loop(shard.loop(), loop_, [&shard, key = record->account]() -> io::Task<Result<>> {
+        co_await shard.close_account(key);
+        co_return Result<>{};
+      });
+    }
+  }
+  Answer response;
+  response.body = "{}";
+  co_await answer(exchange, std::move(response), {{"set-cookie", cookie({}, 0)}});
+}
+
+}  // namespace postern::broker

@@ -1,0 +1,269 @@
+#include "broker/shard.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "postern/base/encoding.hpp"
+
+namespace postern::broker {
+namespace {
+
+constexpr Duration housekeeping_interval = std::chrono::seconds(15);
+constexpr std::size_t verifiers_per_account_max = 16;
+
+// Two fields of a string, told apart by their lengths.
+void append_field(std::string& out, std::string_view field) {
+  out += std::to_string(field.size());
+  out += ':';
+  out += field;
+}
+std::optional<std::string_view> take_field(std::string_view& in) {
+  std::size_t size = 0, i = 0;
+  for (; i < in.size() && in[i] >= '0' && in[i] <= '9' && i < 8; ++i) size = size * 10 + static_cast<std::size_t>(in[i] - '0');
+  if (i == 0 || i >= in.size() || in[i] != ':' || in.size() - i - 1 < size) return std::nullopt;
+  auto field = in.substr(i + 1, size);
+  in.remove_prefix(i + 1 + size);
+  return field;
+}
+
+}  // namespace
+
+store::AccountKey account_key(const session::ServerOptions& server, std::string_view login) {
+  return stable_hash64(ascii_lower(server.endpoint.host) + ":" + std::to_string(server.endpoint.port) + "\n" +
+                       std::string(login));
+}
+
+Secret pack_credentials(const session::Credentials& credentials) {
+  std::string packed(1, static_cast<char>('0' + static_cast<int>(credentials.kind)));
+  append_field(packed, credentials.login);
+  append_field(packed, credentials.master_login);
+  append_field(packed, credentials.secret.expose());
+  Secret secret(packed);
+  wipe(packed.data(), packed.size());
+  return secret;
+}
+
+std::optional<session::Credentials> unpack_credentials(const Secret& packed) {
+  auto in = packed.expose();
+  if (in.empty() || in[0] < '0' || in[0] > '2') return std::nullopt;
+  session::Credentials credentials;
+  credentials.kind = static_cast<session::Credentials::Kind>(in[0] - '0');
+  in.remove_prefix(1);
+  auto login = take_field(in);
+  auto master = login ? take_field(in) : std::nullopt;
+  auto secret = master ? take_field(in) : std::nullopt;
+  if (!secret || !in.empty()) return std::nullopt;
+  credentials.login = *login;
+  credentials.master_login = *master;
+  credentials.secret = Secret(*secret);
+  return credentials;
+}
+
+Shard::Shard(unsigned number, std::shared_ptr<const Config> config, store::SegmentWriter& segment, const Clock& clock,
+             Random& random, Logger& logger)
+    : number_(number),
+      config_(std::move(config)),
+      segment_(segment),
+      loop_(clock, random, logger),
+      fragments_(config_->cache.fragments_bytes / std::max(1u, config_->server.shards)) {
+  auto server = session::Server::make(loop_, config_->imap);
+  if (!server) throw std::runtime_error("[imap] " + server.error().to_string());
+  server_ = std::move(*server);
+  verifier_key_.resize(32);
+  random.fill({reinterpret_cast<std::uint8_t*>(verifier_key_.data()), verifier_key_.size()});
+  housekeeping_ = loop_.timers().add_after(housekeeping_interval, [this] { keep_house(); });
+}
+
+Shard::~Shard() { accounts_.clear(); }
+
+void Shard::start_thread() {
+  thread_ = std::thread([this] { loop_.run(); });
+}
+
+void Shard::stop_thread() {
+  loop_.stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+// --- Verifiers: that these credentials were good a while ago, without keeping them ---
+
+Digest Shard::verifier_of(const session::Credentials& credentials) const {
+  const auto packed = pack_credentials(credentials);
+  return hmac_sha256(verifier_key_, packed.expose());
+}
+
+bool Shard::is_verified(Entry& entry, const Digest& digest) {
+  const auto now = loop_.clock().now();
+  std::erase_if(entry.verifiers, [&](const Verifier& v) { return v.until <= now; });
+  return std::any_of(entry.verifiers.begin(), entry.verifiers.end(),
+                     [&](const Verifier& v) { return v.digest == digest; });
+}
+
+void Shard::add_verifier(Entry& entry, const Digest& digest) {
+  if (entry.verifiers.size() >= verifiers_per_account_max) entry.verifiers.erase(entry.verifiers.begin());
+  entry.verifiers.push_back({digest, loop_.clock().now() + config_->auth.verifier_lifetime});
+}
+
+// --- Accounts ---
+
+AccountPtr Shard::make_account(store::AccountKey key, session::Credentials credentials, std::string client_address) {
+  return std::make_shared<mail::Account>(
+      mail::AccountContext{loop_, *server_, segment_, fragments_, config_->mail}, key, std::move(credentials),
+      std::move(client_address));
+}
+
+io::Task<Result<AccountPtr>> Shard::sign_in(session::Credentials credentials, std::string client_address) {
+  const auto key = account_key(config_->imap, credentials.login);
+  const auto digest = verifier_of(credentials);
+  while (true) {
+    if (auto it = accounts_.find(key); it != accounts_.end() && is_verified(it->second, digest)) {
+      it->second.last_used = loop_.clock().now();
+      co_return it->second.account;
+    }
+    auto other = trying_.find(digest);
+    if (other == trying_.end()) break;
+    auto event = other->second;
+    co_await event->wait();
+    // It failed for the other: it is tried once for everybody who came meanwhile.
+    if (auto it = accounts_.find(key); it == accounts_.end() || !is_verified(it->second, digest)) break;
+  }
+  auto event = std::make_shared<io::Event>(loop_);
+  trying_[digest] = event;
+  auto account = co_await try_credentials(key, std::move(credentials), digest, std::move(client_address));
+  trying_.erase(digest);
+  event->set();
+  co_return account;
+}
+
+io::Task<Result<AccountPtr>> Shard::try_credentials(store::AccountKey key, session::Credentials credentials,
+                                                    Digest digest, std::string client_address) {
+  const bool exists = accounts_.contains(key);
+  AccountPtr fresh;
+  if (exists) {
+    // The account is open already: these credentials must prove themselves beside it.
+    auto trial = session::Pool::make(loop_, *server_, credentials.clone(), nullptr, client_address);
+    auto connected = co_await trial->connect();
+    if (connected) co_await trial->close();
+    if (!connected) co_return fail(connected.error());
+  } else {
+    fresh = make_account(key, credentials.clone(), client_address);
+    if (auto connected = co_await fresh->pool().connect(); !connected) co_return fail(connected.error());
+  }
+  auto& entry = accounts_[key];
+  if (!entry.account) entry.account = fresh ? fresh : make_account(key, credentials.clone(), client_address);
+  if (exists) entry.account->pool().replace_credentials(std::move(credentials));
+  entry.last_used = loop_.clock().now();
+  add_verifier(entry, digest);
+  co_return entry.account;
+}
+
+Result<AccountPtr> Shard::resume(store::AccountKey key, const Secret& packed, std::string client_address) {
+  if (auto it = accounts_.find(key); it != accounts_.end()) {
+    it->second.last_used = loop_.clock().now();
+    return it->second.account;
+  }
+  auto credentials = unpack_credentials(packed);
+  if (!credentials || account_key(config_->imap, credentials->login) != key)
+    return fail(store::Errc::damaged, "a session's credentials");
+  auto& entry = accounts_[key];
+  entry.account = make_account(key, std::move(*credentials), std::move(client_address));
+  entry.last_used = loop_.clock().now();
+  return entry.account;
+}
+
+AccountPtr Shard::find(store::AccountKey key) {
+  auto it = accounts_.find(key);
+  if (it == accounts_.end()) return nullptr;
+  it->second.last_used = loop_.clock().now();
+  return it->second.account;
+}
+
+std::optional<Shard::InFlight> Shard::enter(store::AccountKey key) {
+  auto it = accounts_.find(key);
+  if (it == accounts_.end()) return InFlight{};
+  it->second.views_evicted = false;
+  if (*it->second.in_flight >= config_->jmap.max_concurrent_requests) return std::nullopt;
+  return InFlight(it->second.in_flight);
+}
+
+void Shard::drop(store::AccountKey key) {
+  accounts_.erase(key);
+  fragments_.drop_account(key);
+}
+
+io::Task<> Shard::close_account(store::AccountKey key) {
+  auto it = accounts_.find(key);
+  if (it == accounts_.end()) co_return;
+  auto account = it->second.account;
+  account->save_state();
+  drop(key);
+  co_await account->pool().close();
+}
+
+io::Task<> Shard::close_all() {
+  save_states();
+  std::vector<store::AccountKey> keys;
+  for (const auto& [key, entry] : accounts_) keys.push_back(key);
+  for (auto key : keys) co_await close_account(key);
+}
+
+void Shard::save_states() {
+  for (auto& [key, entry] : accounts_) entry.account->save_state();
+}
+
+// Gives up what nobody has used for a while, and what is over the budget.
+void Shard::keep_house() {
+  housekeeping_ = loop_.timers().add_after(housekeeping_interval, [this] { keep_house(); });
+  if (number_ == 0) segment_.expire_sessions();
+  const auto now = loop_.clock().now();
+  std::size_t bytes = 0;
+  std::vector<std::pair<MonotonicTime, Entry*>> with_views;
+  std::vector<store::AccountKey> unused;
+  for (auto& [key, entry] : accounts_) {
+    entry.account->save_state();
+    const bool busy = *entry.in_flight > 0;
+    if (!busy && now - entry.last_used > config_->cache.account_idle) {
+      unused.push_back(key);
+      continue;
+    }
+    if (!busy && !entry.views_evicted && now - entry.last_used > config_->cache.view_idle) {
+      entry.account->evict_views();
+      entry.views_evicted = true;
+    }
+    if (const auto view_bytes = entry.account->view_bytes(); view_bytes > 0 && !busy) {
+      bytes += view_bytes;
+      with_views.emplace_back(entry.last_used, &entry);
+    }
+  }
+  std::sort(with_views.begin(), with_views.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  const auto budget = config_->cache.views_bytes / std::max(1u, config_->server.shards);
+  for (auto& [used, entry] : with_views) {
+    if (bytes <= budget) break;
+    bytes -= std::min(bytes, entry->account->view_bytes());
+    entry->account->evict_views();
+  }
+  for (auto key : unused) {
+    auto close = [](Shard* self, store::AccountKey account) -> io::Task<> { co_await self->close_account(account); };
+    loop_.spawn(close(this, key));
+  }
+}
+
+std::vector<AccountInfo> Shard::accounts() const {
+  std::vector<AccountInfo> all;
+  const auto now = loop_.clock().now();
+  for (const auto& [key, entry] : accounts_) {
+    AccountInfo info;
+    info.login = entry.account->login();
+    info.account_id = mail::account_id(key);
+    info.connections = entry.account->pool().connections();
+    info.views = entry.account->views();
+    info.view_bytes = entry.account->view_bytes();
+    info.requests_in_flight = *entry.in_flight;
+    info.idle_seconds = std::chrono::duration_cast<std::chrono::seconds>(now - entry.last_used).count();
+    all.push_back(std::move(info));
+  }
+  return all;
+}
+
+}  // namespace postern::broker

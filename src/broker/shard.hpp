@@ -1,0 +1,146 @@
+// A shard: one thread, one loop, and the accounts that belong to it.
+//
+// An account belongs to the shard that its key says (shard_of) and is only ever touched on that shard's loop.
+// What comes from other loops gets here by on_loop().
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "broker/config.hpp"
+#include "postern/base/crypto.hpp"
+#include "postern/io/event.hpp"
+#include "postern/io/loop.hpp"
+#include "postern/mail/account.hpp"
+#include "postern/session/server.hpp"
+#include "postern/store/session_table.hpp"
+
+namespace postern::broker {
+
+using AccountPtr = std::shared_ptr<mail::Account>;
+
+store::AccountKey account_key(const session::ServerOptions& server, std::string_view login);
+
+// A credential as it is sealed into the segment: its kind, whose, and the secret.
+Secret pack_credentials(const session::Credentials& credentials);
+std::optional<session::Credentials> unpack_credentials(const Secret& packed);
+
+struct AccountInfo {  // for posternctl
+  std::string login, account_id;
+  std::vector<session::ConnectionInfo> connections;
+  std::size_t views = 0, view_bytes = 0;
+  std::uint32_t requests_in_flight = 0;
+  std::int64_t idle_seconds = 0;
+};
+
+class Shard {
+ public:
+  // Throws std::runtime_error where the configuration can't be used (start-up).
+  Shard(unsigned number, std::shared_ptr<const Config> config, store::SegmentWriter& segment, const Clock& clock, Random& random,
+        Logger& logger);
+  ~Shard();
+
+  io::Loop& loop() { return loop_; }
+  void start_thread();
+  void stop_thread();
+
+  // --- All of these on the shard's loop ---
+
+  // The account of credentials that a client has shown just now. They are tried on the IMAP server unless
+  // the same have been tried not long ago. Nothing is kept of credentials that were refused.
+  io::Task<Result<AccountPtr>> sign_in(session::Credentials credentials, std::string client_address);
+  // The account of a live session: with `packed` (unsealed by its token) if it isn't open any more.
+  Result<AccountPtr> resume(store::AccountKey key, const Secret& packed, std::string client_address);
+  AccountPtr find(store::AccountKey key);
+  // Nobody has a session there any more: says LOGOUT and forgets it.
+  io::Task<> close_account(store::AccountKey key);
+  io::Task<> close_all();
+
+  // Counts a request on an account while it lives; false if the account has too many.
+  class InFlight {
+   public:
+    InFlight() = default;
+    InFlight(std::shared_ptr<std::uint32_t> count) : count_(std::move(count)) { ++*count_; }
+    InFlight(InFlight&& other) noexcept : count_(std::move(other.count_)) {}
+    InFlight& operator=(InFlight&&) = delete;
+    ~InFlight() {
+      if (count_) --*count_;
+    }
+
+   private:
+    std::shared_ptr<std::uint32_t> count_;
+  };
+  std::optional<InFlight> enter(store::AccountKey key);
+
+  // A reloaded configuration: what is live in it (docs/man/posternd.8, "Reload") counts from now on.
+  void set_config(std::shared_ptr<const Config> config) { config_ = std::move(config); }
+
+  std::vector<AccountInfo> accounts() const;
+  const session::Counters& imap_counters() const { return server_->counters(); }
+  const mail::FragmentCache& fragments() const { return fragments_; }
+  std::size_t account_count() const { return accounts_.size(); }
+  void save_states();
+
+ private:
+  struct Verifier {
+    Digest digest{};
+    MonotonicTime until;
+  };
+  struct Entry {
+    AccountPtr account;
+    std::vector<Verifier> verifiers;
+    std::shared_ptr<std::uint32_t> in_flight = std::make_shared<std::uint32_t>(0);
+    MonotonicTime last_used;
+    bool views_evicted = false;
+  };
+  Digest verifier_of(const session::Credentials& credentials) const;
+  bool is_verified(Entry& entry, const Digest& digest);
+  void add_verifier(Entry& entry, const Digest& digest);
+  AccountPtr make_account(store::AccountKey key, session::Credentials credentials, std::string client_address);
+  io::Task<Result<AccountPtr>> try_credentials(store::AccountKey key, session::Credentials credentials,
+                                               Digest digest, std::string client_address);
+  void keep_house();
+  void drop(store::AccountKey key);
+
+  const unsigned number_;
+  std::shared_ptr<const Config> config_;
+  store::SegmentWriter& segment_;
+  io::Loop loop_;
+  std::unique_ptr<session::Server> server_;
+  mail::FragmentCache fragments_;
+  std::string verifier_key_;  // random, of this process
+  std::unordered_map<store::AccountKey, Entry> accounts_;
+  std::map<Digest, std::shared_ptr<io::Event>> trying_;  // sign-ins under way: the same is tried once
+  TimerId housekeeping_ = 0;
+  std::thread thread_;
+};
+
+// Runs a coroutine on another loop and comes back with its result.
+template <typename F>
+auto on_loop(io::Loop& target, io::Loop& home, F make_task) -> std::invoke_result_t<F> {
+  using Value = typename std::invoke_result_t<F>::value_type;
+  if (&target == &home) co_return co_await make_task();
+  struct Shared {
+    explicit Shared(io::Loop& loop) : done(loop) {}
+    std::optional<Value> value;
+    io::Event done;
+  };
+  auto shared = std::make_shared<Shared>(home);
+  auto* shared_home = &home;
+  auto run = [](F task, std::shared_ptr<Shared> state, io::Loop* back) -> io::Task<> {
+    state->value.emplace(co_await task());
+    back->post([state] { state->done.set(); });
+  };
+  target.post([&target, run, make_task = std::move(make_task), shared, shared_home]() mutable {
+    target.spawn(run(std::move(make_task), std::move(shared), shared_home));
+  });
+  co_await shared->done.wait();
+  co_return std::move(*shared->value);
+}
+
+}  // namespace postern::broker
