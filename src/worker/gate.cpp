@@ -1,0 +1,76 @@
+#include "worker/gate.hpp"
+
+#include "postern/base/encoding.hpp"
+#include "worker/request_head.hpp"
+
+namespace postern::worker {
+namespace {
+
+// RFC 9110, section 11.4: the scheme is case-insensitive, one or more spaces follow.
+std::optional<std::string_view> bearer_token(std::string_view authorization) {
+  constexpr std::string_view scheme = "bearer";
+  if (authorization.size() <= scheme.size() ||
+      !iequals_ascii(authorization.substr(0, scheme.size()), scheme) || authorization[scheme.size()] != ' ') {
+    return std::nullopt;
+  }
+  return trim_ascii(authorization.substr(scheme.size()));
+}
+
+std::optional<store::TokenHash> hash_of_cookie(std::string_view cookies, std::string_view name) {
+  const auto value = find_cookie(cookies, name);
+  return value ? store::hash_token(*value) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string_view> find_cookie(std::string_view cookies, std::string_view name) {
+  while (!cookies.empty()) {
+    const auto end = cookies.find(';');
+    const auto pair = trim_ascii(cookies.substr(0, end));
+    cookies.remove_prefix(end == std::string_view::npos ? cookies.size() : end + 1);
+    if (pair.size() > name.size() && pair.starts_with(name) && pair[name.size()] == '=') {
+      auto value = pair.substr(name.size() + 1);
+      if (value.size() >= 2 && value.front() == '"' && value.back() == '"')
+        value = value.substr(1, value.size() - 2);
+      return value;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<ShownToken> shown_token(const ipc::RequestHead& head, std::string_view cookie_name) {
+  // An Authorization field goes before a cookie, whatever it holds.
+  if (const auto authorization = ipc::field(head.fields, "authorization"); !authorization.empty()) {
+    const auto token = bearer_token(authorization);
+    const auto hash = token ? store::hash_token(*token) : std::nullopt;
+    return hash ? std::optional(ShownToken{*hash, true}) : std::nullopt;
+  }
+  const auto cookies = ipc::field(head.fields, "cookie");
+  auto hash = hash_of_cookie(cookies, cookie_name);
+  if (!hash) hash = hash_of_cookie(cookies, plain_cookie_name);
+  return hash ? std::optional(ShownToken{*hash, false}) : std::nullopt;
+}
+
+std::string_view body_limit_name(const ipc::RequestHead& head) {
+  return path_of(head).find("/upload/") == std::string_view::npos ? "maxSizeRequest" : "maxSizeUpload";
+}
+
+std::optional<Answer> refuse(const ipc::RequestHead& head, const GateOptions& options,
+                             const std::function<store::Liveness(const store::TokenHash&)>& liveness) {
+  if (!path_of(head).starts_with("/auth/")) {
+    if (const auto shown = shown_token(head, options.cookie_name)) {
+      switch (liveness(shown->hash)) {
+        case store::Liveness::unknown_token:
+        case store::Liveness::expired: return unauthorized(shown->bearer);
+        case store::Liveness::live:
+        case store::Liveness::no_segment: break;
+      }
+    }
+  }
+  if (head.content_length && *head.content_length > options.request_bytes_max) {
+    return body_too_large(body_limit_name(head));
+  }
+  return std::nullopt;
+}
+
+}  // namespace postern::worker

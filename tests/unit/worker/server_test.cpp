@@ -1,0 +1,50 @@
+// The bound on the web server's connections, with a small one.
+#include "worker/server.hpp"
+
+#include <gtest/gtest.h>
+
+#include "harness.hpp"
+
+namespace postern::worker::test {
+namespace {
+
+TEST(Server, ConnectionsAtTheLimitAndOnePast) {
+  TemporaryFolder folder;
+  ScriptedBroker broker(folder / "broker.sock");
+  const auto listener = listen_unix(folder / "fcgi.sock");
+  const SystemClock clock;
+  SystemRandom random;
+  NullLogger logger;
+  const auto segment = store::SegmentReader::open(folder / "segment", clock);
+  BrokerLink link({.path = folder / "broker.sock", .broker_uid = {}, .waiters_max = 1, .program = "test"},
+                  clock, logger);
+  const HandlerOptions options;
+  Server server(listener.get(), 1, {options, link, *segment, clock, random, logger}, 2);
+  server.start();
+
+  WebServer first(folder / "fcgi.sock");
+  first.request("GET", "/1", {}, {}, true);
+  auto peer = broker.accept();
+  peer.respond(peer.request().first, "1");
+  EXPECT_EQ(first.read().body, "1");  // stays open
+  WebServer second(folder / "fcgi.sock");
+  second.request("GET", "/2", {}, {}, true);
+  peer.respond(peer.request().first, "2");
+  EXPECT_EQ(second.read().body, "2");
+  WebServer third(folder / "fcgi.sock");
+  EXPECT_TRUE(third.closed_by_worker());
+  first.request("GET", "/3", {}, {}, false);
+  peer.respond(peer.request().first, "3");
+  EXPECT_EQ(first.read().body, "3");
+  EXPECT_TRUE(first.closed_by_worker());
+  WebServer fourth(folder / "fcgi.sock");  // there is room again
+  fourth.request("GET", "/4");
+  peer.respond(peer.request().first, "4");
+  EXPECT_EQ(fourth.read().body, "4");
+
+  server.stop();
+  EXPECT_TRUE(server.wait_for(std::chrono::seconds(10)));
+}
+
+}  // namespace
+}  // namespace postern::worker::test
