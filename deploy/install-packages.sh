@@ -1,0 +1,74 @@
+#!/bin/sh
+# install-packages.sh SECTION... - installs what is missing of packages.txt's sections (build, demo, test).
+#
+# What is there already is found with dpkg-query, so a second run asks no network and needs no privileges.
+# None of the services that come along is started: the demo and the tests start their own, unprivileged,
+# on free loopback ports, and an administrator decides about the system's.
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+list=$here/packages.txt
+policy=/usr/sbin/policy-rc.d
+
+die() {
+    echo "install-packages.sh: $*" >&2
+    exit 1
+}
+
+# Prints the packages of section $1, one a line.
+packages_of() {
+    awk -v want="[$1]" '
+        { sub(/#.*/, ""); gsub(/[ \t]+/, "") }
+        /^\[/ { inside = ($0 == want); if (inside) found = 1; next }
+        inside && $0 != "" { print }
+        END { exit found ? 0 : 3 }
+    ' "$list" || die "no section '$1' in $list"
+}
+
+installed() {
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]
+}
+
+[ $# -gt 0 ] || die "usage: install-packages.sh SECTION...  (sections: build, demo, test)"
+
+missing=
+for section in "$@"; do
+    names=$(packages_of "$section")
+    for name in $names; do
+        installed "$name" || missing="$missing $name"
+    done
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ]; then
+    as_root=
+elif command -v sudo >/dev/null 2>&1; then
+    as_root=sudo
+else
+    die "these packages are missing, and neither root nor sudo is at hand:$missing"
+fi
+
+# A policy that says 'never start' for as long as apt runs, unless the machine has a policy of its own.
+policy_is_ours=
+cleanup() {
+    [ -z "$policy_is_ours" ] || $as_root rm -f "$policy"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+    policy_is_ours=yes
+    $as_root chmod 755 "$policy"
+fi
+
+echo "installing:$missing" >&2
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update >&2
+# $missing is split on purpose: one word a package.
+# shellcheck disable=SC2086
+$as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+    apt-get -q -y --no-install-recommends install $missing >&2
+
+for name in $missing; do
+    installed "$name" || die "$name could not be installed"
+done
