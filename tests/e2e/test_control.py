@@ -1,0 +1,139 @@
+"""The administrator's side: posternctl, the configuration's check, upgrade without losing anybody, metrics."""
+
+import json
+import os
+import signal
+import subprocess
+import urllib.request
+
+import pytest
+
+from support import login
+from support.postern import Postern
+from support.processes import free_port, wait_for
+from support.stack import Stack
+from conftest import running
+
+
+@pytest.fixture(scope="module")
+def metrics_port():
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def stack(run, pki, metrics_port):
+    """A stack of its own: these tests drain and replace the broker."""
+    yield from running(Stack, run.part("control"), pki, {"metrics": {"listen": f"127.0.0.1:{metrics_port}"}})
+
+
+@pytest.fixture
+def client(stack, person):
+    return login.with_token(stack, stack.nginx, person)
+
+
+def test_status(stack, client):
+    status = stack.postern.control("status")
+    assert str(stack.postern.broker.pid) in json.dumps(status)
+
+
+def test_sessions_and_accounts_name_the_person_and_no_secret(stack, client, person):
+    client.mailboxes()
+    for what in ("sessions", "accounts"):
+        said = json.dumps(stack.postern.control(what))
+        assert person.user in said
+        assert client.headers["Authorization"].split()[1] not in said and person.password not in said
+
+
+def test_plain_text_output(stack, client, person):
+    done = subprocess.run([stack.postern.programs["posternctl"], "--control", stack.postern.control_socket, "accounts"],
+                          capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0 and person.user in done.stdout
+
+
+def test_log_level(stack, client):
+    stack.postern.control("log-level", "error")
+    size = os.path.getsize(stack.postern.broker.log)
+    client.get("/jmap/session")
+    assert os.path.getsize(stack.postern.broker.log) == size
+    stack.postern.control("log-level", "debug")
+    client.get("/jmap/session")
+    wait_for(lambda: os.path.getsize(stack.postern.broker.log) > size, "a log line")
+
+
+def test_request_id_from_the_worker_to_the_broker(stack, client):
+    stack.postern.control("log-level", "debug")
+    client.get("/jmap/session")
+    with open(stack.run.log_file("nginx-access.log"), encoding="utf-8") as log:
+        request_id = log.read().split()[-1]
+    assert len(request_id) == 32
+    wait_for(lambda: request_id in stack.postern.broker.log_tail(500), "the request's id in the broker's log")
+
+
+@pytest.mark.parametrize("how", ("posternctl", "SIGUSR2"))
+def test_upgrade_loses_nobody(stack, client, how):
+    inbox = client.mailbox("inbox")["id"]
+    before = client.newest(inbox, ("subject",))[1]["list"]
+    if how == "SIGUSR2":
+        stack.postern.broker.signal(signal.SIGUSR2)
+    else:
+        stack.postern.control("upgrade")
+    for _ in range(20):
+        assert client.newest(inbox, ("subject",))[1]["list"] == before
+    assert stack.postern.broker.alive
+
+
+def test_reload(stack, client):
+    assert stack.postern.control("reload") is not None
+    assert client.get("/jmap/session").status == 200
+
+
+def test_broken_configuration_is_not_reloaded(stack, client):
+    stack.postern.configure({"imap": {"prot": 143}})
+    stack.postern.broker.signal(signal.SIGHUP)
+    wait_for(lambda: "prot" in stack.postern.broker.log_tail(), "a log line that names the key")
+    assert client.get("/jmap/session").status == 200
+    del stack.postern.tables["imap"]["prot"]
+    stack.postern.configure({})
+
+
+def test_control_without_a_broker(stack):
+    done = subprocess.run([stack.postern.programs["posternctl"], "--control", "/nonexistent/control.sock", "status"],
+                          capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0 and "/nonexistent/control.sock" in done.stderr
+
+
+def test_control_socket_is_the_administrators(stack):
+    assert os.stat(stack.postern.control_socket).st_mode & 0o077 == 0
+
+
+def test_metrics_and_health(stack, client, metrics_port):
+    client.mailboxes()
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        text = answer.read().decode()
+    samples = [line for line in text.split("\n") if line and not line.startswith("#")]
+    assert samples and all(line.startswith("postern_") and len(line.rsplit(" ", 1)) == 2 for line in samples)
+    assert any("login" in line for line in samples)
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/health", timeout=10) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("tables, named", (
+    ({"imap": {"hots": "x"}}, "host"), ({"nonsense": {"x": 1}}, "nonsense"), ({"imap": {"port": 70000}}, "port"),
+    ({"imap": {"tls": "maybe"}}, "tls"), ({"log": {"level": "loud"}}, "level"), ({"imap": {"port": "143"}}, "port"),
+    ({"ipc": {"allowed_users": ["no-such-user-here"]}}, "no-such-user-here")))
+def test_check_config_names_what_is_wrong(run, tables, named):
+    postern = Postern(run.part("check"), {"imap": {"host": "127.0.0.1", "port": 143, "tls": "none"}})
+    assert postern.check_configuration()[0] == 0
+    for table, values in tables.items():
+        postern.configure({table: {**postern.tables.get(table, {}), **values}})
+    status, said = postern.check_configuration()
+    assert status != 0 and named in said and postern.config in said
+
+
+def test_drain(stack, client):
+    """Last of the file: the broker takes no new people from here on, and serves the old."""
+    stack.postern.control("drain")
+    assert client.get("/jmap/session").status in (200, 503)
+    stack.postern.broker.restart()
+    assert client.get("/jmap/session").status == 200

@@ -1,0 +1,191 @@
+"""Changing mail with Email/set: keywords, mailboxes, destroy; checked over IMAP beside Postern."""
+
+import imaplib
+import re
+
+import pytest
+
+
+@pytest.fixture
+def client(web, person):
+    return person.client(web)
+
+
+class Imap:
+    """What another client of the same mailbox sees."""
+
+    def __init__(self, stack, person):
+        self.imap = imaplib.IMAP4("127.0.0.1", stack.dovecot.port)
+        self.imap.login(person.user, person.password)
+
+    def flags(self, mailbox, message_id):
+        """The flags, in lower case, of the message with this Message-ID; None when it isn't in the mailbox."""
+        self.imap.select(mailbox, readonly=True)
+        uids = self.imap.uid("SEARCH", "HEADER", "Message-ID", f'"{message_id}"')[1][0].split()
+        if not uids:
+            return None
+        answer = self.imap.uid("FETCH", uids[0].decode(), "(FLAGS)")[1][0].decode()
+        found = re.search(r"FLAGS \(([^)]*)\)", answer).group(1).lower().split()
+        return set(found) - {"\\recent"}
+
+    def count(self, mailbox):
+        return int(self.imap.select(mailbox, readonly=True)[1][0])
+
+
+@pytest.fixture
+def imap(stack, person):
+    imap = Imap(stack, person)
+    yield imap
+    imap.imap.logout()
+
+
+def newest(client, count=5):
+    """Emails of the INBOX, newest first, that have a Message-ID of their own."""
+    _, got = client.newest(client.mailbox("inbox")["id"], ("id", "messageId", "keywords", "mailboxIds", "threadId"),
+                           limit=count * 3)
+    ids = [email["messageId"] for email in got["list"]]
+    return [email for email in got["list"] if email["messageId"] and ids.count(email["messageId"]) == 1][:count]
+
+
+def email(client, email_id, *properties):
+    result = client.call("Email/get", ids=[email_id], properties=list(properties or ("keywords", "mailboxIds")))
+    return result["list"][0] if result["list"] else None
+
+
+def test_keywords_by_patch(client, imap):
+    target = newest(client)[0]
+    message_id = target["messageId"][0]
+    changes = {"keywords/$seen": True, "keywords/$flagged": True, "keywords/holiday": True}
+    result = client.call("Email/set", update={target["id"]: changes})
+    assert target["id"] in result["updated"] and not result["notUpdated"]
+    assert result["newState"] != result["oldState"]
+    assert {"\\seen", "\\flagged", "holiday"} <= imap.flags("INBOX", message_id)
+    assert {"$seen", "$flagged", "holiday"} <= set(email(client, target["id"])["keywords"])
+    client.call("Email/set", update={target["id"]: {"keywords/$flagged": None, "keywords/holiday": None}})
+    assert imap.flags("INBOX", message_id) & {"\\flagged", "holiday"} == set()
+    assert "\\seen" in imap.flags("INBOX", message_id)
+
+
+def test_keywords_replaced_as_a_whole(client, imap):
+    target = newest(client)[0]
+    client.call("Email/set", update={target["id"]: {"keywords": {"$answered": True, "$forwarded": True}}})
+    assert imap.flags("INBOX", target["messageId"][0]) == {"\\answered", "$forwarded"}
+    client.call("Email/set", update={target["id"]: {"keywords": {}}})
+    assert imap.flags("INBOX", target["messageId"][0]) == set()
+
+
+def test_seen_changes_the_count_of_the_mailbox(client):
+    before = client.mailbox("inbox")["unreadEmails"]
+    targets = [e for e in newest(client, 20) if "$seen" not in e["keywords"]][:3]
+    assert targets
+    client.call("Email/set", update={e["id"]: {"keywords/$seen": True} for e in targets})
+    assert client.mailbox("inbox")["unreadEmails"] == before - len(targets)
+
+
+def test_move(client, imap):
+    target = newest(client)[0]
+    inbox, archive = client.mailbox("inbox"), client.mailbox("archive")
+    result = client.call("Email/set", update={target["id"]: {"mailboxIds": {archive["id"]: True}}})
+    assert target["id"] in result["updated"], result
+    assert imap.flags("INBOX", target["messageId"][0]) is None
+    assert imap.flags("Archive", target["messageId"][0]) is not None
+    # The id goes on meaning the same message.
+    moved = email(client, target["id"], "mailboxIds", "messageId", "threadId")
+    assert moved["mailboxIds"] == {archive["id"]: True}
+    assert (moved["messageId"], moved["threadId"]) == (target["messageId"], target["threadId"])
+    assert client.mailbox("inbox")["totalEmails"] == inbox["totalEmails"] - 1
+    assert client.mailbox("archive")["totalEmails"] == archive["totalEmails"] + 1
+    ids = client.call("Email/query", filter={"inMailbox": archive["id"]})["ids"]
+    assert target["id"] in ids
+    ids = client.call("Email/query", filter={"inMailbox": inbox["id"]})["ids"]
+    assert target["id"] not in ids
+
+
+def test_move_by_patch_and_back(client, imap):
+    target = newest(client)[0]
+    inbox, trash = client.mailbox("inbox")["id"], client.mailbox("trash")["id"]
+    client.call("Email/set", update={target["id"]: {f"mailboxIds/{inbox}": None, f"mailboxIds/{trash}": True}})
+    assert imap.flags("Trash", target["messageId"][0]) is not None
+    client.call("Email/set", update={target["id"]: {f"mailboxIds/{inbox}": True, f"mailboxIds/{trash}": None}})
+    assert imap.flags("Trash", target["messageId"][0]) is None
+    assert imap.flags("INBOX", target["messageId"][0]) is not None
+    assert email(client, target["id"])["mailboxIds"] == {inbox: True}
+
+
+def test_move_into_a_mailbox_with_a_name_outside_ascii(client, imap):
+    target = newest(client)[0]
+    box = client.mailboxes()["Entwürfe & Ideen"]
+    client.call("Email/set", update={target["id"]: {"mailboxIds": {box["id"]: True}}})
+    assert imap.flags('"Entw&APw-rfe &- Ideen"', target["messageId"][0]) is not None
+
+
+def test_destroy(client, imap):
+    first, second, kept = newest(client)[:3]
+    before = imap.count("INBOX")
+    result = client.call("Email/set", destroy=[first["id"], second["id"], "nonsense"])
+    assert sorted(result["destroyed"]) == sorted([first["id"], second["id"]])
+    assert result["notDestroyed"]["nonsense"]["type"] == "notFound"
+    assert imap.count("INBOX") == before - 2
+    assert email(client, first["id"]) is None
+    assert email(client, kept["id"]) is not None
+
+
+def test_destroy_spares_what_another_client_marked_deleted(stack, client, person, imap):
+    target, marked = newest(client)[:2]
+    other = imaplib.IMAP4("127.0.0.1", stack.dovecot.port)
+    other.login(person.user, person.password)
+    other.select("INBOX")
+    uid = other.uid("SEARCH", "HEADER", "Message-ID", f'"{marked["messageId"][0]}"')[1][0].split()[0].decode()
+    other.uid("STORE", uid, "+FLAGS", "(\\Deleted)")
+    client.call("Email/set", destroy=[target["id"]])
+    assert imap.flags("INBOX", target["messageId"][0]) is None
+    assert "\\deleted" in imap.flags("INBOX", marked["messageId"][0])
+    other.logout()
+
+
+def test_set_errors(client):
+    target = newest(client)[0]
+    inbox = client.mailbox("inbox")["id"]
+    cases = {
+        "unknown mailbox": {"mailboxIds": {"nonsense": True}},
+        "no mailbox at all": {"mailboxIds": {}},
+        "bad value": {f"mailboxIds/{inbox}": "yes"},
+        "bad keyword": {"keywords/two words": True},
+        "keyword with line end": {"keywords/x\r\nA1 NOOP": True},
+        "immutable": {"subject": "Another one"},
+        "unknown property": {"colour": "red"},
+    }
+    for label, patch in cases.items():
+        result = client.call("Email/set", update={target["id"]: patch})
+        assert result["notUpdated"][target["id"]]["type"] in ("invalidProperties", "invalidPatch"), label
+        assert not result["updated"]
+    result = client.call("Email/set", update={"nonsense": {"keywords/$seen": True}})
+    assert result["notUpdated"]["nonsense"]["type"] == "notFound"
+    assert email(client, target["id"])["mailboxIds"] == {inbox: True}
+
+
+def test_if_in_state(client):
+    target = newest(client)[0]
+    state = client.call("Email/get", ids=[])["state"]
+    result = client.call("Email/set", ifInState=state, update={target["id"]: {"keywords/$flagged": True}})
+    assert result["oldState"] == state
+    error = client.call_error("Email/set", ifInState=state, update={target["id"]: {"keywords/$flagged": None}})
+    assert error["type"] == "stateMismatch"
+    assert "$flagged" in email(client, target["id"])["keywords"]
+
+
+def test_changes_of_another_client_are_seen(stack, client, person):
+    target = newest(client)[0]
+    total = client.mailbox("inbox")["totalEmails"]
+    other = imaplib.IMAP4("127.0.0.1", stack.dovecot.port)
+    other.login(person.user, person.password)
+    other.append("INBOX", None, None, b"Subject: fresh\r\nMessage-ID: <fresh@example.com>\r\n\r\nhello\r\n")
+    other.select("INBOX")
+    uid = other.uid("SEARCH", "HEADER", "Message-ID", f'"{target["messageId"][0]}"')[1][0].split()[0].decode()
+    other.uid("STORE", uid, "+FLAGS", "(\\Deleted)")
+    other.uid("EXPUNGE", uid)
+    other.logout()
+    query, got = client.newest(client.mailbox("inbox")["id"], ("subject",))
+    assert target["id"] not in query["ids"]
+    assert query["total"] == total
+    assert got["list"][0]["subject"] == "fresh"

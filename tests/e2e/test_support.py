@@ -1,0 +1,55 @@
+"""The harness itself, where a mistake in it would make other tests pass: counting commands, searching logs."""
+
+import base64
+
+import pytest
+
+from support.log_search import secrets_in
+from support.proxy import CommandScanner
+
+DIALOGUE = (
+    b"a1 LOGIN {4}\r\nuser {8+}\r\np\r\nA NOO\r\n"
+    b"a2 UID FETCH 1:* (FLAGS)\r\n"
+    b"a3 IDLE\r\nDONE\r\n"
+    b"a4 APPEND INBOX (\\Seen) {20+}\r\nx NOOP\r\ny LOGOUT\r\nz\r\n"
+    b"a5 SEARCH HEADER Subject {3}\r\nabc FLAGGED\r\n"
+    b"a6 AUTHENTICATE PLAIN AGEAYg==\r\n"
+    b"\r\n"
+    b"a7 noop\r\n"
+    b"a8 uid store 5 +FLAGS.SILENT (\\Seen)\r\n")
+NAMES = ["LOGIN", "UID FETCH", "IDLE", "APPEND", "SEARCH", "AUTHENTICATE", "NOOP", "UID STORE"]
+
+
+@pytest.mark.parametrize("size", range(1, 24))
+def test_commands_are_told_from_literals_however_they_arrive(size):
+    found = []
+    scanner = CommandScanner(found.append)
+    for start in range(0, len(DIALOGUE), size):
+        scanner.feed(DIALOGUE[start:start + size])
+    assert [command.name for command in found] == NAMES
+    assert found[0].arguments == "" and found[1].arguments == "1:* (FLAGS)"
+
+
+def test_lines_of_an_authentication_are_no_commands():
+    found = []
+    scanner = CommandScanner(found.append)
+    scanner.feed(b"a1 AUTHENTICATE LOGIN\r\n")
+    scanner.answered(b"+ VXNlcm5hbWU6\r\n")
+    scanner.feed(b"dXNlcg== x\r\ncGFzcw== y\r\n")
+    scanner.answered(b"a1 OK [CAPABILITY IMAP4rev1] in\r\n")
+    scanner.feed(b"a2 SELECT INBOX\r\n")
+    assert [command.name for command in found] == ["AUTHENTICATE", "SELECT"]
+
+
+@pytest.mark.parametrize("written", (
+    "pw-s3cr/t+x", "user:pw-s3cr/t+x@host", "%70 pw-s3cr%2Ft%2Bx",
+    "Basic " + base64.b64encode(b"me:pw-s3cr/t+x").decode(), "Basic " + base64.b64encode(b"you:pw-s3cr/t+x").decode(),
+    base64.b64encode(b"\0a\0pw-s3cr/t+x").decode()))
+def test_secrets_are_found_in_every_form(tmp_path, written):
+    (tmp_path / "some.log").write_text(f"first line\nthen {written} and more\n")
+    assert set(secrets_in(tmp_path, {"pw-s3cr/t+x"})) == {"some.log:2: secret no. 0 (pw)"}
+
+
+def test_other_text_is_no_secret(tmp_path):
+    (tmp_path / "some.log").write_text("user=pw session=s3cr\n")
+    assert secrets_in(tmp_path, {"pw-s3cr/t+x"}) == []

@@ -1,0 +1,80 @@
+"""The workers behind nginx, spoken to by FastCGI directly and through slow clients."""
+
+import contextlib
+import socket
+import time
+
+from support import fastcgi
+from support.postern import WORKER_PROCESSES, WORKER_THREADS
+
+THREADS = WORKER_PROCESSES * WORKER_THREADS
+SLOW_CLIENTS = {"nginx": 1000, "apache": 100}
+
+
+def test_idle_connections_hold_no_thread(stack):
+    """nginx keeps connections open: more of them than threads must not starve anybody."""
+    path = stack.postern.worker_socket
+    with contextlib.ExitStack() as kept:
+        for _ in range(THREADS * 3):
+            connection = kept.enter_context(fastcgi.connect(path))
+            connection.sendall(fastcgi.encoded_request("GET", "/jmap/session", keep=True))
+            assert fastcgi.answer(connection)[0] == 401
+        started = time.monotonic()
+        assert fastcgi.request(path, "GET", "/jmap/session")[0] == 401
+        # The idle ones are as good as new.
+        connection.sendall(fastcgi.encoded_request("GET", "/jmap/session", keep=True))
+        assert fastcgi.answer(connection)[0] == 401
+        assert time.monotonic() - started < 2
+
+
+def test_half_a_request_is_no_harm(stack):
+    path = stack.postern.worker_socket
+    whole = fastcgi.encoded_request("POST", "/jmap/api", {"Content-Type": "application/json"}, b"{}" * 100)
+    for size in (1, 7, 8, 20, len(whole) // 2, len(whole) - 1):
+        with fastcgi.connect(path) as connection:
+            connection.sendall(whole[:size])
+    assert fastcgi.request(path, "GET", "/jmap/session")[0] == 401
+
+
+def test_slow_clients_hold_nobody_up(stack, web, reader):
+    """Request bodies that come in drops are the web server's to wait for."""
+    head = (b"POST /jmap/api HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 1000\r\n\r\n{")
+    client = reader.client(web)
+    assert client.get("/jmap/session").status == 200
+    with contextlib.ExitStack() as slow:
+        for _ in range(SLOW_CLIENTS[web.name]):
+            connection = slow.enter_context(socket.create_connection(("127.0.0.1", web.port), 10))
+            connection.sendall(head)
+        started = time.monotonic()
+        for _ in range(5):
+            assert client.get("/jmap/session").status == 200
+        assert time.monotonic() - started < 5
+
+
+def test_slow_reader_of_a_large_download_holds_nobody_up(stack, web, reader):
+    client = reader.client(web)
+    inbox = client.mailbox("inbox")["id"]
+    ids = client.call("Email/query", filter={"inMailbox": inbox}, limit=1,
+                      sort=[{"property": "size", "isAscending": False}])["ids"]
+    email, = client.call("Email/get", ids=ids, properties=["blobId", "size"])["list"]
+    assert email["size"] > 3_000_000
+    path = f"/jmap/download/{client.account_id}/{email['blobId']}/large?accept=message%2Frfc822"
+    request = (f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {client.headers['Authorization']}\r\n"
+               "Connection: close\r\n\r\n").encode()
+    with contextlib.ExitStack() as slow:
+        for _ in range(8):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(30)
+            connection.connect(("127.0.0.1", web.port))
+            slow.enter_context(connection).sendall(request)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        started = time.monotonic()
+        assert client.call("Email/get", ids=ids, properties=["subject"])["list"]
+        assert time.monotonic() - started < 5
+        # And it is whole for who reads it to its end.
+        received = 0
+        while piece := connection.recv(65536):
+            received += len(piece)
+        assert received > email["size"]
