@@ -1,6 +1,8 @@
 // Reading the configuration: one table of keys per section binds each to its place in Config, with its range.
 #include "broker/config.hpp"
 
+#include <grp.h>
+#include <pwd.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -383,6 +385,11 @@ Result<Config> parse_config(std::string_view source, const std::string& file) {
         return refuse(ConfigErrc::bad_value, file, key.source(), full + " " + *wrong);
     }
   }
+  for (const auto& [name, node] : parsed) {
+    std::ostringstream section;
+    section << *node.as_table();
+    config.written[std::string(name.str())] = section.str();
+  }
   if (!port_given) config.imap.endpoint.port = config.imap.tls == session::TlsMode::implicit ? 993 : 143;
   const auto in_runtime_dir = [&](std::string& path, const char* name) {
     if (path.empty()) path = config.server.runtime_dir + "/" + name;
@@ -399,6 +406,40 @@ Result<Config> load_config(const std::string& path) {
   std::stringstream content;
   if (!file || !(content << file.rdbuf())) return fail(ConfigErrc::unreadable, path + ": " + std::strerror(errno));
   return parse_config(content.str(), path);
+}
+
+Result<> check_users(const Config& config) {
+  const auto& server = config.server;
+  if (!server.user.empty() && getpwnam(server.user.c_str()) == nullptr)
+    return fail(ConfigErrc::missing, "[server] user: no such user: " + server.user);
+  if (!server.group.empty() && getgrnam(server.group.c_str()) == nullptr)
+    return fail(ConfigErrc::missing, "[server] group: no such group: " + server.group);
+  for (const auto& user : config.ipc.allowed_users)
+    if (getpwnam(user.c_str()) == nullptr)
+      return fail(ConfigErrc::missing, "[ipc] allowed_users: no such user: " + user);
+  const auto& group = config.ipc.socket_group;
+  if (!group.empty() && getgrnam(group.c_str()) == nullptr)
+    return fail(ConfigErrc::missing, "[ipc] socket_group: no such group: " + group);
+  return {};
+}
+
+std::vector<std::string> keep_fixed_sections(Config& fresh, const Config& running) {
+  std::vector<std::string> changed;
+  for (const char* section : {"server", "imap", "ipc", "segment", "control", "metrics"}) {
+    const auto now = fresh.written.find(section), before = running.written.find(section);
+    const bool in_now = now != fresh.written.end(), in_before = before != running.written.end();
+    if (in_now != in_before || (in_now && now->second != before->second)) changed.emplace_back(section);
+    // What is compared with the next time is what is in force.
+    fresh.written.erase(section);
+    if (in_before) fresh.written[section] = before->second;
+  }
+  fresh.server = running.server;
+  fresh.imap = running.imap;
+  fresh.ipc = running.ipc;
+  fresh.segment = running.segment;
+  fresh.control = running.control;
+  fresh.metrics = running.metrics;
+  return changed;
 }
 
 }  // namespace postern::broker

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -92,6 +93,7 @@ struct Config {
   jmap::Limits jmap;              // [jmap]
   ControlConfig control;
   MetricsConfig metrics;
+  std::map<std::string, std::string> written;  // each section as it stands in the file, to tell what has changed
 };
 
 enum class ConfigErrc { unreadable = 1, syntax, unknown_key, bad_value, missing, conflict };
@@ -101,6 +103,13 @@ inline std::error_code make_error_code(ConfigErrc e) { return {static_cast<int>(
 // The error's context begins with "FILE:LINE: " where there is a line.
 Result<Config> load_config(const std::string& path);
 Result<Config> parse_config(std::string_view toml, const std::string& file_name);
+// Are the users and groups that it names there? `missing` says which not. Beside parse_config(), since it looks at
+// the machine.
+Result<> check_users(const Config& config);
+
+// A reload takes over what a running broker can change. `fresh` keeps what it can't as it is in `running`; returned
+// are the sections that differ there and so need a restart.
+std::vector<std::string> keep_fixed_sections(Config& fresh, const Config& running);
 
 }  // namespace postern::broker
 template <>

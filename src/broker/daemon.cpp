@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <cstdlib>
@@ -15,6 +16,8 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "broker/control.hpp"
+#include "broker/metrics.hpp"
 #include "postern/base/log.hpp"
 
 namespace postern::broker {
@@ -78,6 +81,10 @@ struct Daemon::Parts {
   std::vector<std::unique_ptr<Shard>> shards;
   std::unique_ptr<Router> router;
   std::unique_ptr<IpcServer> ipc;
+  std::unique_ptr<ControlServer> control;
+  std::unique_ptr<MetricsServer> metrics;
+  MonotonicTime started = clock.now();
+  WallTime started_wall = clock.wall();
   std::unique_ptr<boost::asio::signal_set> signals;
   bool stopping = false, upgrade = false;
 
@@ -89,10 +96,9 @@ struct Daemon::Parts {
     open_segment();
     for (unsigned i = 0; i < config->server.shards; ++i)
       shards.push_back(std::make_unique<Shard>(i, config, *segment, clock, random, *logger));
-    std::vector<Shard*> all;
-    for (auto& shard : shards) all.push_back(shard.get());
-    router = std::make_unique<Router>(loop(), config, std::move(all), *segment);
+    router = std::make_unique<Router>(loop(), config, all_shards(), *segment);
     open_sockets();
+    open_control();
     signals = std::make_unique<boost::asio::signal_set>(loop().context(), SIGTERM, SIGINT, SIGHUP);
     signals->add(SIGUSR2);
     wait_for_signal();
@@ -100,11 +106,19 @@ struct Daemon::Parts {
 
   ~Parts() {
     for (std::size_t i = 1; i < shards.size(); ++i) shards[i]->stop_thread();
+    metrics.reset();
+    control.reset();
     ipc.reset();
     router.reset();
   }
 
   io::Loop& loop() { return shards.front()->loop(); }
+
+  std::vector<Shard*> all_shards() const {
+    std::vector<Shard*> all;
+    for (const auto& shard : shards) all.push_back(shard.get());
+    return all;
+  }
 
   void open_segment() {
     auto options = config->segment;
@@ -141,11 +155,106 @@ struct Daemon::Parts {
                                       });
   }
 
+  void open_control() {
+    auto listener = inherited.control_fd >= 0
+                        ? io::UnixListener::adopt(loop(), inherited.control_fd)
+                        : io::UnixListener::open(loop(), config->control.socket, config->control.socket_mode);
+    if (!listener) throw std::runtime_error("the control socket can't be opened: " + listener.error().to_string());
+    control = std::make_unique<ControlServer>(loop(), std::move(*listener), control_actions());
+    if (config->metrics.listen.empty()) return;
+    auto server = MetricsServer::open(loop(), config->metrics.listen, [this] { return take_snapshot(); });
+    if (!server) throw std::runtime_error("[metrics] listen: " + server.error().to_string());
+    metrics = std::move(*server);
+  }
+
+  ControlActions control_actions() {
+    ControlActions actions;
+    actions.snapshot = [this] { return take_snapshot(); };
+    actions.sessions = [this](const std::string& login) { return sessions(login); };
+    actions.accounts = [this](std::string login) { return open_accounts(loop(), all_shards(), std::move(login)); };
+    actions.end_session = [this](std::string tag) { return end_session(std::move(tag)); };
+    actions.set_draining = [this](bool on) { set_draining(on); };
+    actions.reload = [this] { return reload(); };
+    actions.set_log_level = [this](LogLevel level) {
+      logger->set_level(level);
+      logger->info("log level set", {{"level", to_string(level)}});
+    };
+    actions.may_upgrade = [this]() -> Result<> {
+      if (auto fresh = load_config(config_path); !fresh) return fail(fresh.error());
+      return {};
+    };
+    actions.upgrade = [this] { stop(true); };
+    return actions;
+  }
+
+  io::Task<Snapshot> take_snapshot() {
+    Snapshot snapshot;
+    for (const auto& use : co_await ask_shards(loop(), all_shards())) add_to(snapshot, use);
+    snapshot.pid = getpid();
+    snapshot.started = unix_seconds(started_wall);
+    snapshot.uptime_seconds = std::chrono::duration_cast<std::chrono::seconds>(clock.now() - started).count();
+    snapshot.draining = ipc->draining();
+    snapshot.log_level = logger->level();
+    snapshot.imap_server = config->imap.endpoint.host + ":" + std::to_string(config->imap.endpoint.port);
+    snapshot.ipc = ipc->counters();
+    snapshot.requests = router->counters();
+    snapshot.segment = segment->use();
+    co_return snapshot;
+  }
+
+  static SessionInfo info_of(const store::SessionRecord& record) {
+    return {store::session_tag(record.token_hash), record.login, mail::account_id(record.account),
+            record.created, record.last_used, record.expires};
+  }
+
+  // The one used last first.
+  std::vector<SessionInfo> sessions(const std::string& login) const {
+    std::vector<SessionInfo> all;
+    segment->for_each_session([&](const store::SessionRecord& record) {
+      if (login.empty() || record.login == login) all.push_back(info_of(record));
+    });
+    std::sort(all.begin(), all.end(),
+              [](const SessionInfo& a, const SessionInfo& b) { return a.last_used > b.last_used; });
+    return all;
+  }
+
+  io::Task<std::vector<SessionInfo>> end_session(std::string tag) {
+    std::vector<store::SessionRecord> ending;
+    segment->for_each_session([&](const store::SessionRecord& record) {
+      if (store::session_tag(record.token_hash) == tag) ending.push_back(record);
+    });
+    std::vector<SessionInfo> ended;
+    for (const auto& record : ending) {
+      if (!segment->end_session(record.token_hash)) continue;
+      ended.push_back(info_of(record));
+      logger->info("session ended by the administrator", {{"login", record.login}, {"session", tag}});
+      bool others = false;
+      segment->for_each_session([&](const store::SessionRecord& other) { others = others || other.account == record.account; });
+      if (others) continue;
+      auto& shard = router->shard_of(record.account);
+      co_await on_loop(shard.loop(), loop(), [&shard, key = record.account]() -> io::Task<Result<>> {
+        co_await shard.close_account(key);
+        co_return Result<>{};
+      });
+    }
+    co_return ended;
+  }
+
+  void set_draining(bool on) {
+    if (stopping) return;
+    segment->set_draining(on);
+    if (on)
+      ipc->drain();
+    else
+      ipc->undrain();
+    logger->info(on ? "draining: no new requests" : "no longer draining");
+  }
+
   void wait_for_signal() {
     signals->async_wait([this](const boost::system::error_code& error, int signal) {
       if (error) return;
       if (signal == SIGHUP)
-        reload();
+        (void)reload();
       else
         stop(signal == SIGUSR2);
       wait_for_signal();
@@ -153,18 +262,23 @@ struct Daemon::Parts {
   }
 
   // What may change in a running broker does; the rest is told to need a restart. A bad file changes nothing.
-  void reload() {
+  // Returns the sections that need a restart.
+  Result<std::vector<std::string>> reload() {
     auto fresh = load_config(config_path);
     if (!fresh) {
       logger->error("configuration not reloaded, the running one stays in force", {{"error", fresh.error().context}});
-      return;
+      return fail(fresh.error());
     }
+    auto need_restart = keep_fixed_sections(*fresh, *config);
+    for (const auto& section : need_restart)
+      logger->warning("a section of the configuration has changed that only a restart takes over", {{"section", section}});
     auto shared = std::make_shared<const Config>(std::move(*fresh));
     logger->set_level(shared->log.level);
     config = shared;
     router->set_config(shared);
     for (auto& shard : shards) shard->loop().post([s = shard.get(), shared] { s->set_config(shared); });
     logger->info("configuration reloaded", {{"file", config_path}});
+    return need_restart;
   }
 
   void stop(bool for_upgrade) {
@@ -189,7 +303,10 @@ struct Daemon::Parts {
         co_return Result<>{};
       });
     }
-    if (upgrade) ipc->listener().keep_path();
+    if (upgrade) {
+      ipc->listener().keep_path();
+      control->listener().keep_path();
+    }
     loop().stop();
   }
 };
@@ -201,7 +318,9 @@ Daemon::~Daemon() = default;
 bool Daemon::run() {
   auto& p = *parts_;
   for (std::size_t i = 1; i < p.shards.size(); ++i) p.shards[i]->start_thread();
+  p.segment->set_draining(false);
   p.ipc->start();
+  p.control->start();
   p.logger->info("started", {{"version", POSTERN_VERSION},
                              {"imap", p.config->imap.endpoint.host + ":" + std::to_string(p.config->imap.endpoint.port)},
                              {"socket", p.config->ipc.socket},
@@ -215,10 +334,12 @@ bool Daemon::run() {
 void Daemon::exec_again() {
   auto& p = *parts_;
   const int ipc_fd = p.ipc->listener().native_handle();
+  const int control_fd = p.control->listener().native_handle();
   const int lock_fd = p.segment->lock_fd();
   keep_open_on_exec(ipc_fd);
+  keep_open_on_exec(control_fd);
   keep_open_on_exec(lock_fd);
-  const auto value = std::to_string(ipc_fd) + ",-1," + std::to_string(lock_fd);
+  const auto value = std::to_string(ipc_fd) + "," + std::to_string(control_fd) + "," + std::to_string(lock_fd);
   setenv(upgrade_variable, value.c_str(), 1);
   std::vector<char*> argv;
   for (const auto& argument : p.arguments) argv.push_back(const_cast<char*>(argument.c_str()));

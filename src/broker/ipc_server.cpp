@@ -23,7 +23,6 @@ class IpcConnection : public std::enable_shared_from_this<IpcConnection> {
     std::string hello;
     ipc::append_hello(hello, "posternd " POSTERN_VERSION);
     send(hello);
-    if (server_.draining_) goodbye();
     std::string rest;  // an incomplete frame from the last read
     while (!closed_) {
       auto got = co_await stream_->read_some(loop_.scratch());

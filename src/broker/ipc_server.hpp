@@ -71,8 +71,10 @@ class IpcServer {
   ~IpcServer();
 
   void start();
-  // No new connections or streams: goodbye to all. Running streams go on.
+  // No new streams: goodbye to all connections, and what still comes is refused, so that its worker waits and
+  // asks again. Running streams go on.
   void drain();
+  void undrain() { draining_ = false; }
   bool draining() const { return draining_; }
   void close();
   io::UnixListener& listener() { return *listener_; }

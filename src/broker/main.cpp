@@ -93,6 +93,7 @@ int main(int argc, char** argv) {
   auto config = postern::broker::load_config(config_path);
   if (!config) die(2, config.error().context.empty() ? config.error().to_string() : config.error().context);
   if (check) {
+    if (auto users = postern::broker::check_users(*config); !users) die(2, config_path + ": " + users.error().context);
     std::printf("%s: the configuration is right\n", config_path.c_str());
     return 0;
   }

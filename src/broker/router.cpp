@@ -133,7 +133,7 @@ io::Task<> Router::api(Exchange& exchange) {
   auto outcome = co_await on_loop(
       shard.loop(), loop_,
       [&config, &shard, home, &identity, &exchange, &info, &body]() -> io::Task<Result<Outcome>> {
-        auto in_flight = shard.enter(identity->key);
+        auto in_flight = co_await shard.enter(identity->key, Shard::RequestKind::api);
         if (!in_flight)
           co_return Outcome{jmap::problem(400, "limit", "too many requests at once", "maxConcurrentRequests"), false,
                             false};
@@ -201,7 +201,7 @@ io::Task<> Router::stream_blob(Exchange& exchange, Identity identity, mail::Blob
     });
   };
   auto opened = co_await on_loop(shard.loop(), loop_, [&shard, &identity, &blob, open]() -> io::Task<Result<>> {
-    auto entered = shard.enter(identity.key);
+    auto entered = co_await shard.enter(identity.key, Shard::RequestKind::download);
     if (!entered) co_return fail(mail::Errc::too_large);
     open->in_flight.emplace(std::move(*entered));
     auto reader = co_await identity.account->open_blob(blob);

@@ -52,7 +52,7 @@ jmap::ApiResponse Router::sign_in_error(const Error& error) {
   }
   loop_.logger().warning("sign-in not possible", {{"error", error.to_string()}});
   std::string detail = "the mail server can't be reached";
-  if (error.code == make_error_code(Errc::not_secure)) detail = "the mail server can't be reached securely";
+  if (error.code == make_error_code(Errc::not_secure)) detail = "the mail server can't be reached securely: its TLS certificate or protocol isn't accepted";
   if (error.code == make_error_code(Errc::no_mechanism)) detail = "the mail server offers no way to sign in";
   if (error.code == make_error_code(Errc::timeout)) detail = "the mail server doesn't answer";
   if (error.code == make_error_code(Errc::backing_off)) detail = "the mail server can't be reached; it is tried again soon";

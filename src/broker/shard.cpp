@@ -178,12 +178,29 @@ AccountPtr Shard::find(store::AccountKey key) {
   return it->second.account;
 }
 
-std::optional<Shard::InFlight> Shard::enter(store::AccountKey key) {
+Shard::InFlight::~InFlight() {
+  if (!gate_) return;
+  --gate_->running;
+  if (gate_->waiting.empty()) return;
+  gate_->waiting.front()->set();
+  gate_->waiting.pop_front();
+}
+
+io::Task<std::optional<Shard::InFlight>> Shard::enter(store::AccountKey key, RequestKind kind) {
   auto it = accounts_.find(key);
-  if (it == accounts_.end()) return InFlight{};
-  it->second.views_evicted = false;
-  if (*it->second.in_flight >= config_->jmap.max_concurrent_requests) return std::nullopt;
-  return InFlight(it->second.in_flight);
+  // Closed a moment ago: what still runs on it counts for nothing.
+  auto gate = it == accounts_.end() ? std::make_shared<Gate>()
+              : kind == RequestKind::api ? it->second.api
+                                         : it->second.downloads;
+  if (it != accounts_.end()) it->second.views_evicted = false;
+  const auto most = kind == RequestKind::api ? config_->jmap.max_concurrent_requests : concurrent_downloads_max;
+  while (gate->running >= most) {
+    if (gate->waiting.size() >= requests_waiting_max) co_return std::nullopt;
+    auto turn = std::make_shared<io::Event>(loop_);
+    gate->waiting.push_back(turn);
+    co_await turn->wait();
+  }
+  co_return InFlight(std::move(gate));
 }
 
 void Shard::drop(store::AccountKey key) {
@@ -221,7 +238,7 @@ void Shard::keep_house() {
   std::vector<store::AccountKey> unused;
   for (auto& [key, entry] : accounts_) {
     entry.account->save_state();
-    const bool busy = *entry.in_flight > 0;
+    const bool busy = entry.is_busy();
     if (!busy && now - entry.last_used > config_->cache.account_idle) {
       unused.push_back(key);
       continue;
@@ -259,7 +276,7 @@ std::vector<AccountInfo> Shard::accounts() const {
     info.connections = entry.account->pool().connections();
     info.views = entry.account->views();
     info.view_bytes = entry.account->view_bytes();
-    info.requests_in_flight = *entry.in_flight;
+    info.requests_in_flight = entry.api->running + entry.downloads->running;
     info.idle_seconds = std::chrono::duration_cast<std::chrono::seconds>(now - entry.last_used).count();
     all.push_back(std::move(info));
   }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -61,27 +62,35 @@ class Shard {
   io::Task<> close_account(store::AccountKey key);
   io::Task<> close_all();
 
-  // Counts a request on an account while it lives; false if the account has too many.
+  // How many requests of an account run at once; others wait their turn, in order.
+  struct Gate {
+    std::uint32_t running = 0;
+    std::deque<std::shared_ptr<io::Event>> waiting;
+  };
+  // One of them, while it lives.
   class InFlight {
    public:
-    InFlight() = default;
-    InFlight(std::shared_ptr<std::uint32_t> count) : count_(std::move(count)) { ++*count_; }
-    InFlight(InFlight&& other) noexcept : count_(std::move(other.count_)) {}
+    explicit InFlight(std::shared_ptr<Gate> gate) : gate_(std::move(gate)) { ++gate_->running; }
+    InFlight(InFlight&& other) noexcept = default;
     InFlight& operator=(InFlight&&) = delete;
-    ~InFlight() {
-      if (count_) --*count_;
-    }
+    ~InFlight();
 
    private:
-    std::shared_ptr<std::uint32_t> count_;
+    std::shared_ptr<Gate> gate_;
   };
-  std::optional<InFlight> enter(store::AccountKey key);
+  enum class RequestKind : std::uint8_t { api, download };
+  // nullopt if too many wait already (requests_waiting_max).
+  io::Task<std::optional<InFlight>> enter(store::AccountKey key, RequestKind kind);
+  static constexpr std::size_t requests_waiting_max = 256;
+  static constexpr std::uint32_t concurrent_downloads_max = 64;
 
   // A reloaded configuration: what is live in it (docs/man/posternd.8, "Reload") counts from now on.
   void set_config(std::shared_ptr<const Config> config) { config_ = std::move(config); }
 
   std::vector<AccountInfo> accounts() const;
   const session::Counters& imap_counters() const { return server_->counters(); }
+  // The IMAP server can't be reached, and is tried again later.
+  bool backing_off() const { return server_->retry_at() > loop_.clock().now(); }
   const mail::FragmentCache& fragments() const { return fragments_; }
   std::size_t account_count() const { return accounts_.size(); }
   void save_states();
@@ -94,7 +103,8 @@ class Shard {
   struct Entry {
     AccountPtr account;
     std::vector<Verifier> verifiers;
-    std::shared_ptr<std::uint32_t> in_flight = std::make_shared<std::uint32_t>(0);
+    std::shared_ptr<Gate> api = std::make_shared<Gate>(), downloads = std::make_shared<Gate>();
+    bool is_busy() const { return api->running + downloads->running > 0; }
     MonotonicTime last_used;
     bool views_evicted = false;
   };

@@ -1,3 +1,4 @@
+// The names of capabilities, what implies what, and which tier follows: the only place that knows.
 #include "postern/imap/capabilities.hpp"
 
 #include <array>

@@ -1,3 +1,4 @@
+// IMAP's lexical elements (RFC 3501, section 9), and the liberties that servers take with them.
 #include "imap/cursor.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The words for the codes of imap::Errc.
 #include "postern/imap/errors.hpp"
 
 #include <string>

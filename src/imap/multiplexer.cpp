@@ -1,3 +1,5 @@
+// The multiplexer: queues and rules. Bounded by MultiplexerLimits and, for what is read, by limits.hpp; memory is
+// that of the commands waiting, of the output not taken yet and of one incomplete response.
 #include "postern/imap/multiplexer.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// UidSet: ranges that are sorted, disjoint and never touch. Bounded by uid_set_ranges_max where read.
 #include "postern/imap/uid_set.hpp"
 
 #include <algorithm>

@@ -48,6 +48,7 @@ Account::Account(AccountContext context, store::AccountKey key, session::Credent
     : context_(context), key_(key), login_(credentials.login) {
   pool_ = session::Pool::make(context_.loop, context_.server, std::move(credentials), this, std::move(client_address));
   counters_ = context_.segment.counters(key_);
+  if (counters_ == store::StateCounters{}) counters_ = store::first_counters(context_.loop.clock().wall());
   // What happened while nobody was connected isn't known: the states of before are not those of now.
   ++counters_.email;
   ++counters_.mailbox;

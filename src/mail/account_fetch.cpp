@@ -170,7 +170,8 @@ io::Task<Result<>> Account::fetch_sources(ViewPtr view, const FetchPlan& plan,
         if (answer == nullptr || !answer->data.uid) return;
         auto it = sources.find(*answer->data.uid);
         if (it == sources.end()) return;
-        if (plan.thread)
+        // Where all threads were known, the fields that tell a thread may not be in the answer.
+        if (plan.thread && !all_threads_known)
           if (auto thread = thread_of(answer->data, capabilities, it->second.id); thread != 0)
             view->set_thread(it->first, thread);
         take(it->second, answer->data);

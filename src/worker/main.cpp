@@ -130,7 +130,7 @@ int work(const Options& options, const Listener& listener, const sigset_t& signa
   const auto segment = store::SegmentReader::open(options.segment_path, clock);
   LinkOptions link_options{.path = options.broker_path,
                            .broker_uid = options.broker_uid,
-                           .waiters_max = std::max<std::size_t>(1, threads / 2),
+                           .waiters_max = threads,
                            .program = "postern-fcgi " POSTERN_VERSION};
   BrokerLink link(std::move(link_options), clock, logger);
   const auto handling = handler_options(options);

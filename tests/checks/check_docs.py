@@ -14,6 +14,7 @@ import tree
 
 SAMPLE = "deploy/postern.toml"
 CONFIG_PAGE = "docs/man/postern.toml.5"
+CONFIG_CODE = "src/broker/config.cpp"
 # man page, in whichever section: the folder with the program's source.
 PROGRAMS = {
     "docs/man/posternd": "src/broker",
@@ -31,6 +32,7 @@ def roff_text(code):
     code = re.sub(r'^[.\']\\".*$', "", code, flags=re.M)
     code = re.sub(r"\\f(\[\w*\]|\(..|.)", "", code)
     code = re.sub(r"^\.([A-Z]{1,2})\s+", "", code, flags=re.M)
+    code = re.sub(r"(^\.?|\s)Fl (?:\\?-)(?=[a-z])", r"\1--", code.replace("\\&", ""), flags=re.M)  # mdoc
     return code.replace("\\-", "-").replace("\\(hy", "-").replace("\\&", "").replace("\\e", "\\")
 
 
@@ -48,6 +50,13 @@ def sample_keys(code):
             commented = line.startswith("#") or (commented and line.startswith((" ", "]", "}")))
 
 
+def read_keys(code):
+    """The (section, key) pairs that config.cpp binds: all["section"] = {{"key", number(...)}, ...}."""
+    parts = re.split(r'\ball\["([\w.-]+)"\]\s*=', code)
+    return {(section, key) for section, body in zip(parts[1::2], parts[2::2])
+            for key in re.findall(r'\{"([a-z][a-z0-9_]*)",\s*(?:\w+\(|\[)', body)}
+
+
 def check_sample(root, findings):
     if not (root / SAMPLE).is_file():
         findings.append(f"{SAMPLE}: missing")
@@ -56,16 +65,18 @@ def check_sample(root, findings):
     page = roff_text((root / CONFIG_PAGE).read_text()) if (root / CONFIG_PAGE).is_file() else ""
     if not page:
         findings.append(f"{CONFIG_PAGE}: missing")
-    code = "".join((root / p).read_text() for p in tree.files(root, ".cpp", ".hpp")
-                   if str(p).startswith(("src/broker/config", "src/worker/config", "include/postern/broker/config")))
-    read = set(re.findall(r'"([a-z][a-z0-9_]*)"', code))
+    read = read_keys((root / CONFIG_CODE).read_text())
+    if not read:
+        findings.append(f"{CONFIG_CODE}: no key found")
+    for section, key in sorted(read - {(table, key) for table, key, _, _ in keys}):
+        findings.append(f"{SAMPLE}: [{section}] {key} is read by the broker, but not in the sample")
     for table, key, number, documented in keys:
         where = f"{SAMPLE}:{number}: [{table}] {key} "
         if not documented:
             findings.append(where + "has no comment")
         if page and not re.search(rf"(?<![\w-]){key}(?![\w-])", page):
             findings.append(where + f"is not in {CONFIG_PAGE}")
-        if code and key not in read:
+        if (table, key) not in read:
             findings.append(where + "is not read by the broker")
     if not keys:
         findings.append(f"{SAMPLE}: no key found")

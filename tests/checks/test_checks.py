@@ -151,7 +151,7 @@ DOCS = {
     "docs/man/posternd.8": ".TP\n.BR \\-\\-config \" FILE\"\nIt.\n",
     "docs/man/postern-fcgi.8": ".TH POSTERN-FCGI 8\n",
     "docs/man/posternctl.8": ".TH POSTERNCTL 8\n",
-    "src/broker/config.cpp": 'read("host");\n',
+    "src/broker/config.cpp": 'all["imap"] = {{"host", text(c.host)}};\n',
     "src/broker/main.cpp": 'app.add_option("-c,--config", file);\n',
 }
 
@@ -161,6 +161,10 @@ DOCS = {
     ({"deploy/postern.toml": SAMPLE + "\nport = 993\n"}, "port has no comment"),
     ({"deploy/postern.toml": SAMPLE + "# The port.\nport = 993\n"}, "port is not in docs/man"),
     ({"deploy/postern.toml": SAMPLE + "# The port.\n#port = 993\n"}, "port is not read"),
+    ({"src/broker/config.cpp": 'all["imap"] = {{"host", text(h)},\n {"tls", choice(t, {{"none", none}})}};\n'},
+     "[imap] tls is read by the broker, but not in the sample"),
+    ({"docs/man/posternd.8": ".It Fl -config Ar file\n"}, None),
+    ({"docs/man/posternd.8": ".It Fl -confog Ar file\n"}, "--confog is no option"),
     ({"src/broker/main.cpp": ""}, "--config is no option"),
     ({"src/worker/main.cpp": 'add_flag("--verbose");\n'}, "--verbose of src/worker is not described"),
     ({"README.md": "[x](docs/none.md)\n"}, "which is not there"),

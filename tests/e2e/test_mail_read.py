@@ -211,6 +211,8 @@ def test_download_is_the_message_as_the_server_has_it(stack, client, reader):
     raw = imap.uid("FETCH", str(message["uid"]), "(BODY.PEEK[])")[1][0][1]
     imap.logout()
     assert response.body == raw
+    # A name longer than any file's.
+    assert client.download(email["blobId"], "n" * 1000, "message/rfc822").body == raw
     part = email["attachments"][0]
     attachment = client.download(part["blobId"], part["name"] or "part", part["type"])
     assert attachment.status == 200 and len(attachment.body) == part["size"]
@@ -257,8 +259,10 @@ def test_thread_spans_inbox_and_sent(client, reader):
 
 
 def test_ids_that_mean_nothing(client):
-    result = client.call("Email/get", ids=["nonsense", "", "x" * 300, "M1"])
-    assert result["list"] == [] and set(result["notFound"]) == {"nonsense", "", "x" * 300, "M1"}
+    result = client.call("Email/get", ids=["nonsense", "x" * 255, "M1", "-"])
+    assert result["list"] == [] and set(result["notFound"]) == {"nonsense", "x" * 255, "M1", "-"}
+    for wrong in ("", "x" * 256, "a b", "ü", 5):
+        assert client.call_error("Email/get", ids=[wrong])["type"] == "invalidArguments"
 
 
 def test_too_many_ids(client):

@@ -1,6 +1,7 @@
 """Changing mail with Email/set: keywords, mailboxes, destroy; checked over IMAP beside Postern."""
 
 import imaplib
+import time
 import re
 
 import pytest
@@ -185,7 +186,12 @@ def test_changes_of_another_client_are_seen(stack, client, person):
     other.uid("STORE", uid, "+FLAGS", "(\\Deleted)")
     other.uid("EXPUNGE", uid)
     other.logout()
-    query, got = client.newest(client.mailbox("inbox")["id"], ("subject",))
+    inbox = client.mailbox("inbox")["id"]
+    # The server tells of it once the connection idles (idle_after).
+    deadline = time.monotonic() + 10
+    query, got = client.newest(inbox, ("subject",))
+    while got["list"][0]["subject"] != "fresh" and time.monotonic() < deadline:
+        query, got = client.newest(inbox, ("subject",))
     assert target["id"] not in query["ids"]
     assert query["total"] == total
     assert got["list"][0]["subject"] == "fresh"

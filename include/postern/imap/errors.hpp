@@ -1,5 +1,5 @@
+// What can go wrong with an IMAP server, as codes of the category "imap".
 #pragma once
-
 #include <system_error>
 
 namespace postern::imap {

@@ -28,10 +28,10 @@ class Fragmenter {
  public:
   explicit Fragmenter(FragmenterLimits limits = {});
 
-  // Consumes a prefix of `data` up to and including the end of the next response and drops that prefix
-  // from `data`. A returned view, without the last CRLF, is valid until the next call and as long as the
-  // octets behind `data`. nullopt: more octets are needed (everything was taken). too_large: the response was skipped whole, or is being skipped as it comes;
-  // call again.
+  // Consumes a prefix of `data` up to and including the end of the next response and drops it from `data`. A
+  // returned view, without the last CRLF, is valid until the next call and as long as the octets behind `data`.
+  // nullopt: more octets are needed (everything was taken). too_large: the response was skipped whole, or is
+  // being skipped as it comes; call again.
   Result<std::optional<std::string_view>> next(std::string_view& data);
   bool idle() const;
   // The first octets of the response that was last refused as too_large: enough to tell its kind.

@@ -22,8 +22,9 @@ using NString = std::optional<std::string>;  // NIL is nullopt
 struct Flags {
   enum Bit : std::uint8_t { seen = 1, answered = 2, flagged = 4, deleted = 8, draft = 16, recent = 32 };
   std::uint8_t system = 0;
-  std::vector<std::string> keywords;  // in the server's spelling, without duplicates, "\*" excluded
-  bool any_keyword = false;           // "\*" was among them (PERMANENTFLAGS)
+  std::vector<std::string>
+      keywords;              // in the server's spelling, once each, without "\*"; unknown ones keep their "\"
+  bool any_keyword = false;  // "\*" was among them (PERMANENTFLAGS)
 };
 
 // --- Envelope and body structure (RFC 3501, 7.4.2) ---
@@ -54,7 +55,7 @@ struct BodyStructure {
   Parameters disposition_parameters;
   std::vector<std::string> languages;
   NString location;
-  std::vector<BodyStructure> parts;    // multipart: its parts; message/rfc822: exactly its one body
+  std::vector<BodyStructure> parts;    // multipart: its parts; message/rfc822: its one body, none if left out
   std::unique_ptr<Envelope> envelope;  // message/rfc822
 
   bool is_multipart() const { return type == "multipart"; }

@@ -35,7 +35,7 @@ struct ServerOptions {
   Duration greeting_timeout = std::chrono::seconds(15);
   Duration command_timeout = std::chrono::seconds(120);  // without any octet from the server while something is in flight
   Duration login_timeout = std::chrono::seconds(30);
-  Duration idle_after = std::chrono::seconds(2);         // IDLE when nothing was asked for so long
+  Duration idle_after = std::chrono::milliseconds(200);         // IDLE when nothing was asked for so long
   Duration idle_renew = std::chrono::minutes(28);        // RFC 2177: before 29 minutes
   Duration keepalive = std::chrono::minutes(10);         // NOOP, where there is no IDLE
   Duration backoff_min = std::chrono::milliseconds(500);

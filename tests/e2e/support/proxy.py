@@ -42,8 +42,11 @@ class CommandScanner:
         self.fresh = True  # the next line starts a command
         self.exchange = False  # lines belong to AUTHENTICATE or IDLE until the server's tagged answer, or DONE
         self.tag = b""
+        self.blind = False  # what follows STARTTLS is TLS
 
     def feed(self, data):
+        if self.blind:
+            return
         self.buffer += data
         while self.buffer:
             if self.literal_left:
@@ -79,6 +82,7 @@ class CommandScanner:
             name, rest = b"UID " + words[2].upper(), words[3] if len(words) > 3 else b""
         # With an initial response (SASL-IR) what follows is at most an empty or one-word line, never a command.
         self.exchange = name == b"IDLE" or name == b"AUTHENTICATE" and len(words) == 3
+        self.blind = name == b"STARTTLS"
         if name in (b"LOGIN", b"AUTHENTICATE"):
             rest = b""
         self.on_command(Command(self.tag.decode("latin-1"), name.decode("latin-1"), rest.decode("latin-1")))
