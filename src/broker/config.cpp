@@ -426,8 +426,9 @@ Result<> check_users(const Config& config) {
 std::vector<std::string> keep_fixed_sections(Config& fresh, const Config& running) {
   std::vector<std::string> changed;
   for (const char* section : {"server", "imap", "ipc", "segment", "control", "metrics"}) {
-    const auto now = fresh.written.find(section), before = running.written.find(section);
-    const bool in_now = now != fresh.written.end(), in_before = before != running.written.end();
+    const auto now = std::as_const(fresh.written).find(section);
+    const auto before = running.written.find(section);
+    const bool in_now = now != fresh.written.cend(), in_before = before != running.written.end();
     if (in_now != in_before || (in_now && now->second != before->second)) changed.emplace_back(section);
     // What is compared with the next time is what is in force.
     fresh.written.erase(section);

@@ -163,7 +163,8 @@ void write_account(JsonWriter& writer, const AccountInfo& account) {
 }
 
 template <typename Row>
-std::string rows_line(std::string_view name, const std::vector<Row>& rows, void (*write)(JsonWriter&, const Row&)) {
+std::string rows_line(std::string_view name, const std::vector<Row>& rows,
+                      void (*write)(JsonWriter&, const Row&)) {
   return success([&](JsonWriter& writer) {
     writer.key(name);
     writer.start_array();
@@ -191,8 +192,9 @@ io::Task<ControlAnswer> answer_control(std::string request, const ControlActions
   constexpr auto nothing = [](JsonWriter&) {};
   rapidjson::Document document;
   document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(request.data(),
-                                                                                        request.size());
-  if (document.HasParseError() || !document.IsObject()) co_return ControlAnswer{refusal("the request is no JSON object")};
+                                                                                         request.size());
+  if (document.HasParseError() || !document.IsObject())
+    co_return ControlAnswer{refusal("the request is no JSON object")};
   const auto command = jmap::require_string(document, "command");
   if (!command) co_return ControlAnswer{refusal(command.error().description())};
   const auto argument = [&](std::string_view name) -> std::string {
@@ -206,7 +208,8 @@ io::Task<ControlAnswer> answer_control(std::string request, const ControlActions
     const auto snapshot = co_await actions.snapshot();
     co_return ControlAnswer{status_line(snapshot)};
   }
-  if (*command == "sessions") co_return ControlAnswer{rows_line("sessions", actions.sessions(argument("login")), write_session)};
+  if (*command == "sessions")
+    co_return ControlAnswer{rows_line("sessions", actions.sessions(argument("login")), write_session)};
   if (*command == "accounts") {
     const auto accounts = co_await actions.accounts(argument("login"));
     co_return ControlAnswer{rows_line("accounts", accounts, write_account)};
@@ -230,7 +233,8 @@ io::Task<ControlAnswer> answer_control(std::string request, const ControlActions
     co_return ControlAnswer{success(nothing)};
   }
   if (*command == "upgrade") {
-    if (auto ready = actions.may_upgrade(); !ready) co_return ControlAnswer{refusal(ready.error().to_string())};
+    if (auto ready = actions.may_upgrade(); !ready)
+      co_return ControlAnswer{refusal(ready.error().to_string())};
     co_return ControlAnswer{success(nothing), true};
   }
   co_return ControlAnswer{refusal("unknown command: " + std::string(*command))};
@@ -257,7 +261,8 @@ io::Task<> ControlServer::State::accept_all(std::shared_ptr<State> self) {
     auto accepted = co_await self->listener->accept();
     if (!accepted) co_return;
     if (accepted->uid != 0 && accepted->uid != geteuid()) {
-      self->loop.logger().warning("control connection refused", {{"uid", accepted->uid}, {"pid", accepted->pid}});
+      self->loop.logger().warning("control connection refused",
+                                  {{"uid", accepted->uid}, {"pid", accepted->pid}});
       continue;
     }
     if (self->open >= control_connections_max) {
@@ -287,7 +292,8 @@ io::Task<> ControlServer::State::serve(std::shared_ptr<State> self, std::unique_
   if (request && !self->closed) {
     ControlAnswer answer;
     if (request->empty())
-      answer.line = refusal("the request is empty or longer than " + std::to_string(control_request_bytes_max) + " octets");
+      answer.line = refusal("the request is empty or longer than " +
+                            std::to_string(control_request_bytes_max) + " octets");
     else
       answer = co_await answer_control(std::move(*request), self->actions);
     answer.line += '\n';
@@ -302,7 +308,8 @@ io::Task<> ControlServer::State::serve(std::shared_ptr<State> self, std::unique_
   --self->open;
 }
 
-ControlServer::ControlServer(io::Loop& loop, std::unique_ptr<io::UnixListener> listener, ControlActions actions)
+ControlServer::ControlServer(io::Loop& loop, std::unique_ptr<io::UnixListener> listener,
+                             ControlActions actions)
     : state_(std::make_shared<State>(loop, std::move(listener), std::move(actions))) {}
 
 ControlServer::~ControlServer() { close(); }

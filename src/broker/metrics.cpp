@@ -1,9 +1,9 @@
 #include "broker/metrics.hpp"
 
-#include <boost/asio/ip/tcp.hpp>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <boost/asio/ip/tcp.hpp>
 
 #include "postern/base/encoding.hpp"
 #include "postern/io/scoped_timer.hpp"
@@ -41,14 +41,15 @@ struct Plain {
 void write_requests(MetricsWriter& writer, const Snapshot& s) {
   using enum MetricsWriter::Type;
   for (const auto& [name, type, help, value] : {
-           Plain{"postern_uptime_seconds", gauge, "Time since the broker was started", static_cast<std::uint64_t>(s.uptime_seconds)},
+           Plain{"postern_uptime_seconds", gauge, "Time since the broker was started",
+                 static_cast<std::uint64_t>(s.uptime_seconds)},
            Plain{"postern_draining", gauge, "1 while the broker takes no new requests", s.draining ? 1u : 0u},
            Plain{"postern_requests_total", counter, "Requests from workers", s.ipc.requests},
            Plain{"postern_requests_open", gauge, "Requests being answered", s.ipc.streams_open},
            Plain{"postern_api_requests_total", counter, "JMAP API requests", s.requests.api_requests},
            Plain{"postern_downloads_total", counter, "Downloads", s.requests.downloads},
-           Plain{"postern_answers_stale_total", counter, "Answers from the cache while the IMAP server was away",
-                 s.requests.stale_answers},
+           Plain{"postern_answers_stale_total", counter,
+                 "Answers from the cache while the IMAP server was away", s.requests.stale_answers},
            Plain{"postern_logins_total", counter, "Sessions opened by /auth/login", s.requests.sign_ins},
            Plain{"postern_login_failures_total", counter, "Sign-ins refused for wrong credentials",
                  s.requests.sign_in_failures},
@@ -57,8 +58,8 @@ void write_requests(MetricsWriter& writer, const Snapshot& s) {
            Plain{"postern_worker_connections_total", counter, "Connections of workers", s.ipc.connections},
            Plain{"postern_worker_connections_refused_total", counter, "Connections of workers refused",
                  s.ipc.connections_refused},
-           Plain{"postern_worker_protocol_errors_total", counter, "Connections of workers that broke the protocol",
-                 s.ipc.protocol_errors},
+           Plain{"postern_worker_protocol_errors_total", counter,
+                 "Connections of workers that broke the protocol", s.ipc.protocol_errors},
        }) {
     writer.family(name, type, help);
     writer.sample(value);
@@ -73,17 +74,21 @@ void write_imap(MetricsWriter& writer, const Snapshot& s) {
   using enum MetricsWriter::Type;
   const auto& imap = s.imap;
   for (const auto& [name, type, help, value] : {
-           Plain{"postern_imap_up", gauge, "0 while the IMAP server can't be reached", s.imap_backing_off ? 0u : 1u},
-           Plain{"postern_imap_connections", gauge, "IMAP connections that are signed in", imap.connections_open},
+           Plain{"postern_imap_up", gauge, "0 while the IMAP server can't be reached",
+                 s.imap_backing_off ? 0u : 1u},
+           Plain{"postern_imap_connections", gauge, "IMAP connections that are signed in",
+                 imap.connections_open},
            Plain{"postern_imap_connects_total", counter, "IMAP connections opened", imap.connects},
-           Plain{"postern_imap_connect_failures_total", counter, "Failures to connect to the IMAP server (TCP, TLS, greeting)",
-                 imap.connect_failures},
+           Plain{"postern_imap_connect_failures_total", counter,
+                 "Failures to connect to the IMAP server (TCP, TLS, greeting)", imap.connect_failures},
            Plain{"postern_imap_connections_lost_total", counter, "IMAP connections not closed by the broker",
                  imap.connections_lost},
-           Plain{"postern_imap_reconnects_total", counter, "Logins of accounts that had been connected before", imap.reconnects},
+           Plain{"postern_imap_reconnects_total", counter,
+                 "Logins of accounts that had been connected before", imap.reconnects},
            Plain{"postern_imap_tls_resumptions_total", counter, "TLS sessions resumed", imap.tls_resumptions},
            Plain{"postern_imap_logins_in_flight", gauge, "IMAP logins under way", imap.logins_in_flight},
-           Plain{"postern_imap_logins_waiting", gauge, "IMAP logins that wait for their turn", imap.logins_waiting},
+           Plain{"postern_imap_logins_waiting", gauge, "IMAP logins that wait for their turn",
+                 imap.logins_waiting},
            Plain{"postern_imap_selects_total", counter, "Mailboxes selected", imap.selects},
        }) {
     writer.family(name, type, help);
@@ -104,7 +109,8 @@ void write_caches(MetricsWriter& writer, const Snapshot& s) {
   using enum MetricsWriter::Type;
   for (const auto& [name, type, help, value] : {
            Plain{"postern_accounts_open", gauge, "Accounts in memory", s.cache.accounts},
-           Plain{"postern_account_requests_in_flight", gauge, "Requests at work on accounts", s.cache.requests_in_flight},
+           Plain{"postern_account_requests_in_flight", gauge, "Requests at work on accounts",
+                 s.cache.requests_in_flight},
            Plain{"postern_views", gauge, "Mailbox views in memory", s.cache.views},
            Plain{"postern_view_bytes", gauge, "Memory of mailbox views", s.cache.view_bytes},
            Plain{"postern_fragments", gauge, "Serialised messages in the cache", s.cache.fragments},
@@ -127,7 +133,8 @@ void write_caches(MetricsWriter& writer, const Snapshot& s) {
   writer.sample(s.segment.redirects_max, {{"table", "redirects"}});
 }
 
-std::string http_answer(std::string_view status, std::string_view type, std::string_view body, bool head_only) {
+std::string http_answer(std::string_view status, std::string_view type, std::string_view body,
+                        bool head_only) {
   std::string answer = "HTTP/1.1 " + std::string(status) + "\r\nContent-Type: " + std::string(type) +
                        "\r\nContent-Length: " + std::to_string(body.size()) +
                        "\r\nCache-Control: no-store\r\nConnection: close\r\n";
@@ -163,7 +170,8 @@ void MetricsWriter::sample(std::uint64_t value, const Labels& labels) {
 
 std::string metrics_text(const Snapshot& snapshot) {
   MetricsWriter writer;
-  writer.family("postern_build_info", MetricsWriter::Type::gauge, "Always 1; the label is the broker's version");
+  writer.family("postern_build_info", MetricsWriter::Type::gauge,
+                "Always 1; the label is the broker's version");
   writer.sample(1, {{"version", POSTERN_VERSION}});
   write_requests(writer, snapshot);
   write_imap(writer, snapshot);
@@ -185,9 +193,11 @@ std::string answer_metrics(std::string_view head, const Snapshot& snapshot) {
   const bool head_only = method == "HEAD";
   if (target != "/metrics" && target != "/healthz")
     return http_answer("404 Not Found", plain, "there are /metrics and /healthz\n", head_only);
-  if (method != "GET" && !head_only) return http_answer("405 Method Not Allowed", plain, "GET or HEAD\n", false);
+  if (method != "GET" && !head_only)
+    return http_answer("405 Method Not Allowed", plain, "GET or HEAD\n", false);
   if (target == "/metrics")
-    return http_answer("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics_text(snapshot), head_only);
+    return http_answer("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics_text(snapshot),
+                       head_only);
   if (snapshot.draining) return http_answer("503 Service Unavailable", plain, "draining\n", head_only);
   return http_answer("200 OK", plain, "ok\n", head_only);
 }
@@ -242,19 +252,20 @@ Result<> MetricsServer::State::listen_tcp(const ListenAddress& address) {
 }
 
 void MetricsServer::State::accept_tcp() {
-  acceptor.async_accept([self = shared_from_this()](const boost::system::error_code& error, tcp::socket socket) {
-    if (self->closed || error == boost::asio::error::operation_aborted) return;
-    if (error) {
-      self->loop.timers().add_after(accept_pause, [weak = std::weak_ptr(self)] {
-        if (auto state = weak.lock(); state && !state->closed) state->accept_tcp();
+  acceptor.async_accept(
+      [self = shared_from_this()](const boost::system::error_code& error, tcp::socket socket) {
+        if (self->closed || error == boost::asio::error::operation_aborted) return;
+        if (error) {
+          self->loop.timers().add_after(accept_pause, [weak = std::weak_ptr(self)] {
+            if (auto state = weak.lock(); state && !state->closed) state->accept_tcp();
+          });
+          return;
+        }
+        boost::system::error_code ignored;
+        socket.non_blocking(true, ignored);
+        if (const int fd = socket.release(ignored); !ignored) self->admit(io::adopt_socket(self->loop, fd));
+        self->accept_tcp();
       });
-      return;
-    }
-    boost::system::error_code ignored;
-    socket.non_blocking(true, ignored);
-    if (const int fd = socket.release(ignored); !ignored) self->admit(io::adopt_socket(self->loop, fd));
-    self->accept_tcp();
-  });
 }
 
 io::Task<> MetricsServer::State::accept_unix(std::shared_ptr<State> self) {
@@ -297,7 +308,8 @@ io::Task<> MetricsServer::State::serve(std::shared_ptr<State> self, std::unique_
   --self->open;
 }
 
-Result<std::unique_ptr<MetricsServer>> MetricsServer::open(io::Loop& loop, const std::string& listen, Take take) {
+Result<std::unique_ptr<MetricsServer>> MetricsServer::open(io::Loop& loop, const std::string& listen,
+                                                           Take take) {
   auto state = std::make_shared<State>(loop, std::move(take));
   if (listen.starts_with('/')) {
     auto listener = io::UnixListener::open(loop, listen, unix_socket_mode);

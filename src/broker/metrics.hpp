@@ -19,7 +19,8 @@ namespace postern::broker {
 
 inline constexpr std::size_t metrics_request_bytes_max = 8'192;
 inline constexpr unsigned metrics_connections_max = 32;
-inline constexpr Duration metrics_wait_max = std::chrono::seconds(10);  // for a request, and for writing an answer
+inline constexpr Duration metrics_wait_max =
+    std::chrono::seconds(10);  // for a request, and for writing an answer
 
 // https://prometheus.io/docs/instrumenting/exposition_formats/
 class MetricsWriter {

@@ -40,6 +40,10 @@ io::Task<> Router::handle(std::shared_ptr<RequestStream> stream) {
                   [&](const std::string& rule) { return address_matches(rule, head.remote_address); });
   exchange.base_url = base_url(head, config_->http.public_url, trusted);
   exchange.client_address = client_address(head, trusted);
+  loop_.logger().debug("request", {{"request", head.id},
+                                   {"method", head.method},
+                                   {"path", exchange.target.path},
+                                   {"client", exchange.client_address}});
   co_await route(std::move(exchange));
 }
 

@@ -67,16 +67,19 @@ io::Task<std::vector<ShardUse>> ask_shards(io::Loop& home, std::vector<Shard*> s
   co_return all;
 }
 
-io::Task<std::vector<AccountInfo>> open_accounts(io::Loop& home, std::vector<Shard*> shards, std::string login) {
+io::Task<std::vector<AccountInfo>> open_accounts(io::Loop& home, std::vector<Shard*> shards,
+                                                 std::string login) {
   std::vector<AccountInfo> all;
   for (auto* shard : shards) {
     auto part = co_await on_loop(
-        shard->loop(), home, [shard]() -> io::Task<Result<std::vector<AccountInfo>>> { co_return shard->accounts(); });
+        shard->loop(), home,
+        [shard]() -> io::Task<Result<std::vector<AccountInfo>>> { co_return shard->accounts(); });
     if (!part) continue;
     for (auto& account : *part)
       if (login.empty() || account.login == login) all.push_back(std::move(account));
   }
-  std::sort(all.begin(), all.end(), [](const AccountInfo& a, const AccountInfo& b) { return a.login < b.login; });
+  std::sort(all.begin(), all.end(),
+            [](const AccountInfo& a, const AccountInfo& b) { return a.login < b.login; });
   co_return all;
 }
 

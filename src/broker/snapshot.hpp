@@ -46,6 +46,7 @@ void add_to(Snapshot& snapshot, const ShardUse& use);
 // Both on `home`. The shards' loops must be running.
 io::Task<std::vector<ShardUse>> ask_shards(io::Loop& home, std::vector<Shard*> shards);
 // All accounts that are open, or only one login's; sorted by login.
-io::Task<std::vector<AccountInfo>> open_accounts(io::Loop& home, std::vector<Shard*> shards, std::string login);
+io::Task<std::vector<AccountInfo>> open_accounts(io::Loop& home, std::vector<Shard*> shards,
+                                                 std::string login);
 
 }  // namespace postern::broker

@@ -164,7 +164,7 @@ io::Task<Result<>> Account::fetch_sources(ViewPtr view, const FetchPlan& plan,
     const auto items = first_items(plan, capabilities, all_threads_known ? 1 : 0);
     for (const auto& piece : uids.split(imap::command_line_bytes_max / 2)) {
       imap::CommandBuilder fetch("UID FETCH", capabilities);
-      fetch.sp().set(piece).raw(" (" + items + ")").expect(imap::Expect::fetch);
+      fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);
       auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {
         auto* answer = std::get_if<imap::FetchResponse>(&response);
         if (answer == nullptr || !answer->data.uid) return;
@@ -201,7 +201,7 @@ io::Task<Result<>> Account::fetch_sections(ViewPtr view, std::map<std::uint32_t,
     auto fetched = co_await on_mailbox(view, [&](session::Lease& lease) -> io::Task<Result<>> {
       for (const auto& piece : uids.split(imap::command_line_bytes_max / 2)) {
         imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
-        fetch.sp().set(piece).raw(" (" + items + ")").expect(imap::Expect::fetch);
+        fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);
         auto done = co_await run(lease, fetch, [&](imap::Response& response) {
           auto* answer = std::get_if<imap::FetchResponse>(&response);
           if (answer == nullptr || !answer->data.uid || !piece.contains(*answer->data.uid)) return;
@@ -233,7 +233,7 @@ io::Task<Result<>> Account::load_threads(ViewPtr view) {
     const auto items = first_items(plan, capabilities, 0);
     for (const auto& piece : missing.split(imap::command_line_bytes_max / 2)) {
       imap::CommandBuilder fetch("UID FETCH", capabilities);
-      fetch.sp().set(piece).raw(" (" + items + ")").expect(imap::Expect::fetch);
+      fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);
       auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {
         auto* answer = std::get_if<imap::FetchResponse>(&response);
         if (answer == nullptr || !answer->data.uid || !piece.contains(*answer->data.uid)) return;
@@ -316,7 +316,7 @@ class AccountBlobReader final : public BlobReader {
             imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
             fetch.sp().number(place_.uid).raw(" (UID BODY.PEEK[" + blob_.section + "]<" + std::to_string(offset_) +
                                               "." + std::to_string(imap::body_piece_bytes) + ">)");
-            fetch.expect(imap::Expect::fetch);
+            fetch.expect(content_fetch);
             co_return co_await run(lease, fetch, [this, &piece, &answered](imap::Response& response) {
               auto* answer = std::get_if<imap::FetchResponse>(&response);
               if (answer == nullptr || answer->data.uid != place_.uid) return;

@@ -12,6 +12,11 @@ namespace postern::mail {
 // An error of a lower layer as the Mailstore's users know it; mail errors as they are.
 Error mail_error(const Error& error);
 
+// FETCH responses reach every command in flight that expects FETCH, and nothing in them says whose they are:
+// two that ask for content (sections, structures) are never in flight at once, else one would take what was
+// fetched for the other.
+inline constexpr imap::Expect content_fetch = imap::Expect::fetch | imap::Expect::other;
+
 // The lease's connection has ended, before or after the command was sent: a read may be tried on another.
 inline bool is_lost(const Error& error) {
   return error.code == make_error_code(session::Errc::connection_lost) ||

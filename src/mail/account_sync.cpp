@@ -189,7 +189,7 @@ io::Task<Result<>> Account::load_text_keys(ViewPtr view, SortKey::Property prope
     if (missing.empty()) co_return Result<>{};
     for (const auto& piece : missing.split(imap::command_line_bytes_max / 2)) {
       imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
-      fetch.sp().set(piece).raw(" (UID BODY.PEEK[HEADER.FIELDS (" + field + ")])").expect(imap::Expect::fetch);
+      fetch.sp().set(piece).raw(" (UID BODY.PEEK[HEADER.FIELDS (" + field + ")])").expect(content_fetch);
       auto fetched = co_await run(lease, fetch, [&view, property, &piece](imap::Response& response) {
         auto* data = std::get_if<imap::FetchResponse>(&response);
         if (data == nullptr || !data->data.uid || !piece.contains(*data->data.uid)) return;

@@ -41,6 +41,7 @@ Server::Server(int listener, std::size_t threads, HandlerContext context, std::s
 }
 
 Server::~Server() {
+  stop();
   for (auto& thread : threads_) thread.join();
   for (const int fd : connections_) ::close(fd);
   ::close(stop_event_);

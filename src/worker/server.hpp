@@ -26,7 +26,7 @@ class Server {
   // `listener` is a listening socket; the caller keeps it. Throws std::system_error (start-up).
   Server(int listener, std::size_t threads, HandlerContext context,
          std::size_t connections_max = web_connections_max);
-  // The threads must have ended: wait_for() was true.
+  // Stops, and waits for what is in work without a bound: wait_for() first.
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

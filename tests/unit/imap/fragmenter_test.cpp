@@ -151,6 +151,13 @@ TEST(Fragmenter, TheBoundsAreTheNamedOnes) {
   EXPECT_EQ(limits.response_bytes, response_bytes_max);
 }
 
+TEST(Fragmenter, APieceOfABodyIsWellWithinTheBounds) {
+  EXPECT_LE(body_piece_bytes * 2, literal_bytes_max);
+  const std::string response = "* 1 FETCH (BODY[]<0> {" + std::to_string(body_piece_bytes) + "}\r\n" +
+                               std::string(body_piece_bytes, 'x') + ")";
+  EXPECT_THAT(fragments(response + "\r\n", 16'384), ElementsAre(response));
+}
+
 TEST(Fragmenter, AWholeResponseIsNotCopied) {
   const std::string data = "* 1 FETCH (BODY[] {3}\r\nabc)\r\n* 2 EXISTS\r\n* 3";
   std::string_view left = data;

@@ -9,6 +9,7 @@ namespace postern::worker::test {
 namespace {
 
 TEST(Server, ConnectionsAtTheLimitAndOnePast) {
+  ASSERT_EQ(FCGX_Init(), 0);
   TemporaryFolder folder;
   ScriptedBroker broker(folder / "broker.sock");
   const auto listener = listen_unix(folder / "fcgi.sock");

@@ -1,0 +1,313 @@
+// The configuration: each kind of value at its bounds and past them, what is unknown, what excludes each other.
+#include "broker/config.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <fstream>
+
+#include "support/temporary_file.hpp"
+
+namespace postern::broker {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+constexpr std::string_view host = "[imap]\nhost = \"imap.example.com\"\n";
+
+Result<Config> parse(std::string_view more) { return parse_config(std::string(host) + std::string(more), "t.toml"); }
+
+// A section with one key, behind [imap] host.
+Result<Config> with(const std::string& section, const std::string& line) {
+  return section == "imap" ? parse(line + "\n") : parse("[" + section + "]\n" + line + "\n");
+}
+
+std::string reason(const Result<Config>& config) { return config ? "accepted" : config.error().context; }
+
+TEST(Config, Defaults) {
+  const auto config = parse("");
+  ASSERT_TRUE(config) << reason(config);
+  EXPECT_EQ(config->imap.endpoint.host, "imap.example.com");
+  EXPECT_EQ(config->imap.endpoint.port, 993);
+  EXPECT_EQ(config->ipc.socket, "/run/postern/broker.sock");
+  EXPECT_EQ(config->control.socket, "/run/postern/control.sock");
+  EXPECT_EQ(config->control.socket_mode, 0600u);
+  EXPECT_EQ(config->segment.path, "/run/postern/segment");
+  EXPECT_EQ(config->metrics.listen, "");
+  EXPECT_EQ(config->auth.session_max, 30 * 24h);
+}
+
+TEST(Config, TheSampleLoadsAndSetsNothingButDefaults) {
+  const auto sample = load_config(POSTERN_SAMPLE);
+  ASSERT_TRUE(sample) << reason(sample);
+  const auto defaults = parse("");
+  ASSERT_TRUE(defaults);
+  EXPECT_EQ(sample->imap.endpoint.host, "imap.example.com");
+  EXPECT_THAT(sample->ipc.allowed_users, ElementsAre("www-data"));
+  EXPECT_EQ(sample->server.user, "postern");
+  EXPECT_EQ(sample->imap.endpoint.port, defaults->imap.endpoint.port);
+}
+
+// Every key that is commented out in the sample shows its default: with all of them uncommented it means the same.
+TEST(Config, TheSamplesCommentedKeysAreTheDefaults) {
+  std::ifstream file(POSTERN_SAMPLE);
+  std::string line, all;
+  int keys = 0;
+  while (std::getline(file, line)) {
+    const bool key = line.size() > 1 && line[0] == '#' && line[1] >= 'a' && line[1] <= 'z';
+    keys += key ? 1 : 0;
+    // What depends on the machine or on other keys.
+    if (line.starts_with("#ca_file")) continue;
+    all += (key ? line.substr(1) : line) + "\n";
+  }
+  EXPECT_GT(keys, 60);
+  const auto full = parse_config(all, "sample");
+  ASSERT_TRUE(full) << reason(full);
+  const auto plain = load_config(POSTERN_SAMPLE);
+  ASSERT_TRUE(plain) << reason(plain);
+  EXPECT_EQ(full->imap.endpoint.port, plain->imap.endpoint.port);
+  EXPECT_EQ(full->imap.tls, plain->imap.tls);
+  EXPECT_EQ(full->imap.tls_options.min_version, plain->imap.tls_options.min_version);
+  EXPECT_EQ(full->imap.tls_options.verify, plain->imap.tls_options.verify);
+  EXPECT_EQ(full->imap.allow_plaintext, plain->imap.allow_plaintext);
+  EXPECT_EQ(full->imap.password_mechanism, plain->imap.password_mechanism);
+  EXPECT_EQ(full->imap.oauth_mechanism, plain->imap.oauth_mechanism);
+  EXPECT_EQ(full->imap.send_client_id, plain->imap.send_client_id);
+  EXPECT_EQ(full->imap.connections_per_account, plain->imap.connections_per_account);
+  EXPECT_EQ(full->imap.logins_in_flight, plain->imap.logins_in_flight);
+  EXPECT_EQ(full->imap.connect_timeout, plain->imap.connect_timeout);
+  EXPECT_EQ(full->imap.greeting_timeout, plain->imap.greeting_timeout);
+  EXPECT_EQ(full->imap.command_timeout, plain->imap.command_timeout);
+  EXPECT_EQ(full->imap.login_timeout, plain->imap.login_timeout);
+  EXPECT_EQ(full->imap.idle_after, plain->imap.idle_after);
+  EXPECT_EQ(full->imap.idle_renew, plain->imap.idle_renew);
+  EXPECT_EQ(full->imap.keepalive, plain->imap.keepalive);
+  EXPECT_EQ(full->imap.backoff_min, plain->imap.backoff_min);
+  EXPECT_EQ(full->imap.backoff_max, plain->imap.backoff_max);
+  EXPECT_EQ(full->imap.backoff_wait_max, plain->imap.backoff_wait_max);
+  EXPECT_EQ(full->server.runtime_dir, plain->server.runtime_dir);
+  EXPECT_EQ(full->server.shards, plain->server.shards);
+  EXPECT_EQ(full->server.stop_grace, plain->server.stop_grace);
+  EXPECT_EQ(full->log.target, plain->log.target);
+  EXPECT_EQ(full->log.level, plain->log.level);
+  EXPECT_EQ(full->ipc.socket, plain->ipc.socket);
+  EXPECT_EQ(full->ipc.socket_mode, plain->ipc.socket_mode);
+  EXPECT_EQ(full->ipc.connections_max, plain->ipc.connections_max);
+  EXPECT_EQ(full->http.trusted_proxies, plain->http.trusted_proxies);
+  EXPECT_EQ(full->http.cookie_name, plain->http.cookie_name);
+  EXPECT_EQ(full->http.cookie_secure, plain->http.cookie_secure);
+  EXPECT_EQ(full->auth.basic, plain->auth.basic);
+  EXPECT_EQ(full->auth.login, plain->auth.login);
+  EXPECT_EQ(full->auth.oauth, plain->auth.oauth);
+  EXPECT_EQ(full->auth.oauth_username_claims, plain->auth.oauth_username_claims);
+  EXPECT_EQ(full->auth.trust_remote_user, plain->auth.trust_remote_user);
+  EXPECT_EQ(full->auth.session_idle, plain->auth.session_idle);
+  EXPECT_EQ(full->auth.session_max, plain->auth.session_max);
+  EXPECT_EQ(full->auth.verifier_lifetime, plain->auth.verifier_lifetime);
+  EXPECT_EQ(full->auth.lowercase_login, plain->auth.lowercase_login);
+  EXPECT_EQ(full->segment.path, plain->segment.path);
+  EXPECT_EQ(full->segment.sessions_max, plain->segment.sessions_max);
+  EXPECT_EQ(full->segment.accounts_max, plain->segment.accounts_max);
+  EXPECT_EQ(full->segment.redirects_max, plain->segment.redirects_max);
+  EXPECT_EQ(full->segment.mode, plain->segment.mode);
+  EXPECT_EQ(full->cache.fragments_bytes, plain->cache.fragments_bytes);
+  EXPECT_EQ(full->cache.views_bytes, plain->cache.views_bytes);
+  EXPECT_EQ(full->cache.view_idle, plain->cache.view_idle);
+  EXPECT_EQ(full->cache.account_idle, plain->cache.account_idle);
+  EXPECT_EQ(full->mail.mailbox_list_fresh, plain->mail.mailbox_list_fresh);
+  EXPECT_EQ(full->mail.fill_messages, plain->mail.fill_messages);
+  EXPECT_EQ(full->mail.fetch_messages, plain->mail.fetch_messages);
+  EXPECT_EQ(full->jmap.max_size_upload, plain->jmap.max_size_upload);
+  EXPECT_EQ(full->jmap.max_concurrent_upload, plain->jmap.max_concurrent_upload);
+  EXPECT_EQ(full->jmap.max_size_request, plain->jmap.max_size_request);
+  EXPECT_EQ(full->jmap.max_concurrent_requests, plain->jmap.max_concurrent_requests);
+  EXPECT_EQ(full->jmap.max_calls_in_request, plain->jmap.max_calls_in_request);
+  EXPECT_EQ(full->jmap.max_objects_in_get, plain->jmap.max_objects_in_get);
+  EXPECT_EQ(full->jmap.max_objects_in_set, plain->jmap.max_objects_in_set);
+  EXPECT_EQ(full->jmap.query_ids_max, plain->jmap.query_ids_max);
+  EXPECT_EQ(full->control.socket, plain->control.socket);
+  EXPECT_EQ(full->control.socket_mode, plain->control.socket_mode);
+}
+
+struct Bound {
+  std::string section, key, lowest, below, highest, above;
+};
+
+TEST(Config, EveryKindAtItsBoundsAndPastThem) {
+  const Bound bounds[] = {
+      {"imap", "port", "1", "0", "65535", "65536"},
+      {"imap", "connections_per_account", "1", "0", "16", "17"},
+      {"server", "shards", "1", "0", "64", "65"},
+      {"ipc", "connections_max", "1", "0", "100000", "100001"},
+      {"segment", "sessions_max", "16", "15", "4000000", "4000001"},
+      {"jmap", "max_calls_in_request", "1", "-1", "10000", "10001"},
+      {"imap", "connect_timeout", "\"100ms\"", "\"99ms\"", "\"5m\"", "\"300001ms\""},
+      {"imap", "idle_renew", "\"10s\"", "\"9999ms\"", "\"1739s\"", "\"29m\""},
+      {"server", "stop_grace", "\"0s\"", "\"-1s\"", "\"10m\"", "\"11m\""},
+      {"auth", "session_max", "\"24h\"", "\"59s\"", "\"365d\"", "\"366d\""},
+      {"cache", "fragments", "\"1MB\"", "999999", "\"1024GiB\"", "\"1025GiB\""},
+      {"jmap", "max_size_request", "10000", "\"9999B\"", "1073741824", "\"1073741825B\""},
+      {"jmap", "max_size_upload", "0", "-1", "\"1000GB\"", "\"99999999999GB\""},
+      {"control", "socket_mode", "\"600\"", "\"60\"", "\"0777\"", "\"00777\""},
+  };
+  for (const auto& [section, key, lowest, below, highest, above] : bounds) {
+    for (const auto& good : {lowest, highest}) {
+      const auto config = with(section, key + " = " + good);
+      EXPECT_TRUE(config) << section << " " << key << " = " << good << ": " << reason(config);
+    }
+    for (const auto& bad : {below, above}) {
+      const auto config = with(section, key + " = " + bad);
+      ASSERT_FALSE(config) << section << " " << key << " = " << bad;
+      EXPECT_EQ(config.error().code, make_error_code(ConfigErrc::bad_value));
+      EXPECT_THAT(config.error().context, StartsWith("t.toml:"));
+      EXPECT_THAT(config.error().context, HasSubstr("[" + section + "] " + key));
+    }
+  }
+}
+
+TEST(Config, ValuesOfAnotherType) {
+  for (const auto& [section, line] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"imap", "port = \"993\""},           {"imap", "port = 1.5"},
+           {"imap", "verify = \"yes\""},         {"imap", "verify = 1"},
+           {"imap", "pins = \"abc\""},           {"imap", "pins = [1]"},
+           {"imap", "tls = \"maybe\""},          {"imap", "tls = true"},
+           {"imap", "tls_min_version = \"1.1\""}, {"imap", "connect_timeout = 10"},
+           {"imap", "connect_timeout = \"10\""}, {"imap", "connect_timeout = \"10 parsecs\""},
+           {"imap", "connect_timeout = \"s\""},  {"imap", "connect_timeout = \"99999999999999999999s\""},
+           {"imap", "connect_timeout = \"400000000000000000d\""},
+           {"imap", "master_user_format = 1"},   {"imap", "ca_file = \"a\\u0000b\""},
+           {"cache", "fragments = \"64 bits\""}, {"cache", "fragments = true"},
+           {"cache", "fragments = -1"},          {"ipc", "socket_mode = 660"},
+           {"ipc", "socket_mode = \"0680\""},    {"ipc", "socket_mode = \"rw-rw----\""},
+           {"log", "level = \"loud\""},          {"log", "target = \"printer\""},
+           {"ipc", "allowed_users = [\"a\", 1]"},
+       }) {
+    const auto config = with(section, line);
+    ASSERT_FALSE(config) << line;
+    EXPECT_EQ(config.error().code, make_error_code(ConfigErrc::bad_value)) << line;
+  }
+}
+
+TEST(Config, Units) {
+  const auto config = parse(
+      "connect_timeout = \"1500ms\"\nidle_renew = \"5 m\"\n[cache]\nfragments = \"64kB\"\nviews = \"64MiB\"\n");
+  ASSERT_FALSE(config);
+  EXPECT_THAT(config.error().context, HasSubstr("t.toml:6: [cache] fragments"));
+  const auto right = parse("connect_timeout = \"1500ms\"\nidle_renew = \"5 m\"\n[cache]\nfragments = \"64MB\"\nviews = \"64MiB\"\n");
+  ASSERT_TRUE(right) << reason(right);
+  EXPECT_EQ(right->imap.connect_timeout, 1500ms);
+  EXPECT_EQ(right->imap.idle_renew, 5min);
+  EXPECT_EQ(right->cache.fragments_bytes, 64'000'000u);
+  EXPECT_EQ(right->cache.views_bytes, 67'108'864u);
+}
+
+TEST(Config, UnknownKeysNameTheirLineAndTheNearest) {
+  EXPECT_THAT(reason(parse("hots = \"x\"\n")), HasSubstr("t.toml:3: unknown key [imap] hots; did you mean host?"));
+  EXPECT_THAT(reason(parse("[sever]\nuser = \"x\"\n")), HasSubstr("t.toml:3: unknown section [sever]; did you mean [server]?"));
+  // Nothing is near enough.
+  const auto far = parse("[nonsense]\nx = 1\n");
+  EXPECT_EQ(far.error().code, make_error_code(ConfigErrc::unknown_key));
+  EXPECT_THAT(reason(far), HasSubstr("[nonsense]"));
+  EXPECT_THAT(reason(far), Not(HasSubstr("did you mean")));
+  EXPECT_THAT(reason(parse_config("host = \"x\"\n", "t.toml")), HasSubstr("unknown section [host]"));
+}
+
+TEST(Config, Syntax) {
+  const auto config = parse("port 993\n");
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().code, make_error_code(ConfigErrc::syntax));
+  EXPECT_THAT(config.error().context, StartsWith("t.toml:3: "));
+  EXPECT_EQ(parse_config("[imap]\nhost = \"\xff\"\n", "t.toml").error().code, make_error_code(ConfigErrc::syntax));
+  EXPECT_EQ(load_config("/nonexistent/postern.toml").error().code, make_error_code(ConfigErrc::unreadable));
+}
+
+TEST(Config, PortFollowsTls) {
+  EXPECT_EQ(parse("tls = \"starttls\"\n")->imap.endpoint.port, 143);
+  EXPECT_EQ(parse("tls = \"implicit\"\n")->imap.endpoint.port, 993);
+  EXPECT_EQ(parse("tls = \"starttls\"\nport = 1143\n")->imap.endpoint.port, 1143);
+}
+
+TEST(Config, PathsFollowTheRuntimeDirectory) {
+  const auto config = parse("[server]\nruntime_dir = \"/tmp/p\"\n[control]\nsocket = \"/tmp/c\"\n");
+  ASSERT_TRUE(config) << reason(config);
+  EXPECT_EQ(config->ipc.socket, "/tmp/p/broker.sock");
+  EXPECT_EQ(config->segment.path, "/tmp/p/segment");
+  EXPECT_EQ(config->control.socket, "/tmp/c");
+}
+
+TEST(Config, WhatExcludesEachOther) {
+  const auto refused = [](std::string_view toml) {
+    const auto config = parse_config(toml, "t.toml");
+    EXPECT_TRUE(!config && config.error().code == make_error_code(ConfigErrc::conflict)) << toml << reason(config);
+    return reason(config);
+  };
+  const std::string imap(host);
+  EXPECT_THAT(refused(""), HasSubstr("host is missing"));
+  EXPECT_THAT(refused(imap + "tls = \"none\"\n"), HasSubstr("in the clear"));
+  EXPECT_THAT(refused(imap + "verify = false\n"), HasSubstr("needs pins"));
+  EXPECT_THAT(refused(imap + "backoff_min = \"1m\"\nbackoff_max = \"1s\"\n"), HasSubstr("backoff_min"));
+  EXPECT_THAT(refused(imap + "[auth]\nsession_idle = \"2h\"\nsession_max = \"1h\"\n"), HasSubstr("session_idle"));
+  EXPECT_THAT(refused(imap + "[http]\ncookie_secure = false\n"), HasSubstr("cookie_secure"));
+  EXPECT_THAT(refused(imap + "[http]\ncookie_name = \"a;b\"\n"), HasSubstr("cookie_name"));
+  EXPECT_THAT(refused(imap + "[http]\npublic_url = \"mail.example.com\"\n"), HasSubstr("public_url"));
+  EXPECT_THAT(refused(imap + "[http]\npublic_url = \"https://mail.example.com/\"\n"), HasSubstr("public_url"));
+  EXPECT_THAT(refused(imap + "[http]\ntrusted_proxies = [\"10.0.0.0/33\"]\n"), HasSubstr("10.0.0.0/33"));
+  EXPECT_THAT(refused(imap + "[auth]\ntrust_remote_user = true\n"), HasSubstr("master_user"));
+  EXPECT_THAT(refused(imap + "[auth]\nbasic = false\nlogin = false\n"), HasSubstr("nobody could sign in"));
+}
+
+TEST(Config, PlaintextOnLoopbackOrByName) {
+  for (const auto* server : {"localhost", "127.0.0.1", "127.8.9.1", "::1"})
+    EXPECT_TRUE(parse_config("[imap]\nhost = \"" + std::string(server) + "\"\ntls = \"none\"\n", "t")) << server;
+  EXPECT_TRUE(parse("tls = \"none\"\nallow_plaintext = true\n"));
+  EXPECT_FALSE(parse_config("[imap]\nhost = \"localhost.example.com\"\ntls = \"none\"\n", "t"));
+  EXPECT_FALSE(parse_config("[imap]\nhost = \"128.0.0.1\"\ntls = \"none\"\n", "t"));
+}
+
+TEST(Config, TheMasterPasswordsFile) {
+  const test::TemporaryFile file("geheim\nsecond line\n");
+  const auto toml = "[auth]\ntrust_remote_user = true\nmaster_user = \"m\"\nmaster_password_file = \"" + file.path() + "\"\n";
+  ::chmod(file.path().c_str(), 0600);
+  const auto config = parse(toml);
+  ASSERT_TRUE(config) << reason(config);
+  EXPECT_EQ(config->auth.master_password.expose(), "geheim");
+  ::chmod(file.path().c_str(), 0640);
+  EXPECT_THAT(reason(parse(toml)), HasSubstr("chmod 0600"));
+  EXPECT_THAT(reason(parse("[auth]\nmaster_password_file = \"/nonexistent\"\n")), HasSubstr("can't be read"));
+  const test::TemporaryFile empty("");
+  ::chmod(empty.path().c_str(), 0600);
+  EXPECT_THAT(reason(parse("[auth]\nmaster_password_file = \"" + empty.path() + "\"\n")), HasSubstr("is empty"));
+}
+
+TEST(Config, UsersAndGroupsOfTheMachine) {
+  EXPECT_TRUE(check_users(*parse("[ipc]\nallowed_users = [\"root\"]\nsocket_group = \"root\"\n")));
+  for (const auto& line : {"[ipc]\nallowed_users = [\"no-such-user\"]\n", "[ipc]\nsocket_group = \"no-such-user\"\n",
+                           "[server]\nuser = \"no-such-user\"\n", "[server]\ngroup = \"no-such-user\"\n"}) {
+    const auto checked = check_users(*parse(line));
+    ASSERT_FALSE(checked) << line;
+    EXPECT_THAT(checked.error().context, HasSubstr("no-such-user"));
+  }
+}
+
+TEST(Config, AReloadKeepsWhatNeedsARestart) {
+  const auto running = parse("connections_per_account = 3\n[log]\nlevel = \"info\"\n");
+  auto fresh = parse("connections_per_account = 4\n[log]\nlevel = \"debug\"\n[metrics]\nlisten = \"127.0.0.1:1\"\n");
+  ASSERT_TRUE(running && fresh);
+  EXPECT_THAT(keep_fixed_sections(*fresh, *running), ElementsAre("imap", "metrics"));
+  EXPECT_EQ(fresh->imap.connections_per_account, 3u);
+  EXPECT_EQ(fresh->metrics.listen, "");
+  EXPECT_EQ(fresh->log.level, LogLevel::debug);
+  // The same file again still differs from what is in force; the first file doesn't.
+  auto again = parse("connections_per_account = 4\n");
+  EXPECT_THAT(keep_fixed_sections(*again, *fresh), ElementsAre("imap"));
+  auto back = parse("connections_per_account = 3\n");
+  EXPECT_THAT(keep_fixed_sections(*back, *again), IsEmpty());
+}
+
+}  // namespace
+}  // namespace postern::broker
