@@ -190,6 +190,8 @@ say packages
 sh deploy/install-packages.sh build demo test || exit 1
 # Named, since Meson leaves ccache out where CXX is set.
 export CXX="${CXX:-ccache clang++-19}"
+# A second clone may use what the first has compiled: debug information names the sources by relative paths.
+export CCACHE_NOHASHDIR="${CCACHE_NOHASHDIR:-1}"
 
 # Half the debug information is plenty for a stack trace, and makes a sanitizer's build much quicker.
 sanitized='-Doptimization=1 -Ddebug=true -Dwerror=true -Dcpp_args=-gline-tables-only'

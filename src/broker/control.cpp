@@ -1,3 +1,4 @@
+// Requests and answers as JSON, and the connections that they come by.
 #include "broker/control.hpp"
 
 #include <unistd.h>

@@ -9,12 +9,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <stdexcept>
+#include <boost/asio/signal_set.hpp>
 
 #include "broker/control.hpp"
 #include "broker/metrics.hpp"
@@ -61,7 +61,8 @@ void keep_open_on_exec(int fd) {
 Inherited inherited_from_environment() {
   Inherited inherited;
   if (const char* text = std::getenv(upgrade_variable); text != nullptr) {
-    if (std::sscanf(text, "%d,%d,%d", &inherited.ipc_fd, &inherited.control_fd, &inherited.lock_fd) != 3) inherited = {};
+    if (std::sscanf(text, "%d,%d,%d", &inherited.ipc_fd, &inherited.control_fd, &inherited.lock_fd) != 3)
+      inherited = {};
     unsetenv(upgrade_variable);
     for (int fd : {inherited.ipc_fd, inherited.control_fd, inherited.lock_fd})
       if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -89,7 +90,9 @@ struct Daemon::Parts {
   bool stopping = false, upgrade = false;
 
   Parts(std::shared_ptr<const Config> c, std::string path, std::vector<std::string> args)
-      : config(std::move(c)), config_path(std::move(path)), arguments(std::move(args)),
+      : config(std::move(c)),
+        config_path(std::move(path)),
+        arguments(std::move(args)),
         inherited(inherited_from_environment()) {
     logger = make_logger(config->log.target, "posternd");
     logger->set_level(config->log.level);
@@ -141,37 +144,46 @@ struct Daemon::Parts {
     auto listener = inherited.ipc_fd >= 0
                         ? io::UnixListener::adopt(loop(), inherited.ipc_fd)
                         : io::UnixListener::open(loop(), config->ipc.socket, config->ipc.socket_mode);
-    if (!listener) throw std::runtime_error("the workers' socket can't be opened: " + listener.error().to_string());
+    if (!listener)
+      throw std::runtime_error("the workers' socket can't be opened: " + listener.error().to_string());
     if (!config->ipc.socket_group.empty() && inherited.ipc_fd < 0) {
       const auto* group = getgrnam(config->ipc.socket_group.c_str());
-      if (group == nullptr) throw std::runtime_error("[ipc] socket_group: no such group: " + config->ipc.socket_group);
+      if (group == nullptr)
+        throw std::runtime_error("[ipc] socket_group: no such group: " + config->ipc.socket_group);
       if (chown(config->ipc.socket.c_str(), static_cast<uid_t>(-1), group->gr_gid) != 0)
         throw std::runtime_error("[ipc] socket_group: " + std::string(std::strerror(errno)));
     }
-    ipc = std::make_unique<IpcServer>(loop(), std::move(*listener),
-                                      IpcOptions{allowed_uids(config->ipc), config->ipc.connections_max},
-                                      [this](std::shared_ptr<RequestStream> stream) {
-                                        return router->handle(std::move(stream));
-                                      });
+    ipc = std::make_unique<IpcServer>(
+        loop(), std::move(*listener), IpcOptions{allowed_uids(config->ipc), config->ipc.connections_max},
+        [this](std::shared_ptr<RequestStream> stream) { return router->handle(std::move(stream)); });
   }
 
   void open_control() {
     auto listener = inherited.control_fd >= 0
                         ? io::UnixListener::adopt(loop(), inherited.control_fd)
                         : io::UnixListener::open(loop(), config->control.socket, config->control.socket_mode);
-    if (!listener) throw std::runtime_error("the control socket can't be opened: " + listener.error().to_string());
+    if (!listener)
+      throw std::runtime_error("the control socket can't be opened: " + listener.error().to_string());
     control = std::make_unique<ControlServer>(loop(), std::move(*listener), control_actions());
     if (config->metrics.listen.empty()) return;
     auto server = MetricsServer::open(loop(), config->metrics.listen, [this] { return take_snapshot(); });
-    if (!server) throw std::runtime_error("[metrics] listen: " + server.error().to_string());
-    metrics = std::move(*server);
+    if (server) {
+      metrics = std::move(*server);
+    } else if (inherited.any()) {
+      // Nobody is to lose their mail for want of figures in the middle of an upgrade.
+      logger->error("metrics are not served", {{"error", server.error().to_string()}});
+    } else {
+      throw std::runtime_error("[metrics] listen: " + server.error().to_string());
+    }
   }
 
   ControlActions control_actions() {
     ControlActions actions;
     actions.snapshot = [this] { return take_snapshot(); };
     actions.sessions = [this](const std::string& login) { return sessions(login); };
-    actions.accounts = [this](std::string login) { return open_accounts(loop(), all_shards(), std::move(login)); };
+    actions.accounts = [this](std::string login) {
+      return open_accounts(loop(), all_shards(), std::move(login));
+    };
     actions.end_session = [this](std::string tag) { return end_session(std::move(tag)); };
     actions.set_draining = [this](bool on) { set_draining(on); };
     actions.reload = [this] { return reload(); };
@@ -203,8 +215,12 @@ struct Daemon::Parts {
   }
 
   static SessionInfo info_of(const store::SessionRecord& record) {
-    return {store::session_tag(record.token_hash), record.login, mail::account_id(record.account),
-            record.created, record.last_used, record.expires};
+    return {store::session_tag(record.token_hash),
+            record.login,
+            mail::account_id(record.account),
+            record.created,
+            record.last_used,
+            record.expires};
   }
 
   // The one used last first.
@@ -229,7 +245,8 @@ struct Daemon::Parts {
       ended.push_back(info_of(record));
       logger->info("session ended by the administrator", {{"login", record.login}, {"session", tag}});
       bool others = false;
-      segment->for_each_session([&](const store::SessionRecord& other) { others = others || other.account == record.account; });
+      segment->for_each_session(
+          [&](const store::SessionRecord& other) { others = others || other.account == record.account; });
       if (others) continue;
       auto& shard = router->shard_of(record.account);
       co_await on_loop(shard.loop(), loop(), [&shard, key = record.account]() -> io::Task<Result<>> {
@@ -266,12 +283,14 @@ struct Daemon::Parts {
   Result<std::vector<std::string>> reload() {
     auto fresh = load_config(config_path);
     if (!fresh) {
-      logger->error("configuration not reloaded, the running one stays in force", {{"error", fresh.error().context}});
+      logger->error("configuration not reloaded, the running one stays in force",
+                    {{"error", fresh.error().context}});
       return fail(fresh.error());
     }
     auto need_restart = keep_fixed_sections(*fresh, *config);
     for (const auto& section : need_restart)
-      logger->warning("a section of the configuration has changed that only a restart takes over", {{"section", section}});
+      logger->warning("a section of the configuration has changed that only a restart takes over",
+                      {{"section", section}});
     auto shared = std::make_shared<const Config>(std::move(*fresh));
     logger->set_level(shared->log.level);
     config = shared;
@@ -311,7 +330,8 @@ struct Daemon::Parts {
   }
 };
 
-Daemon::Daemon(std::shared_ptr<const Config> config, std::string config_path, std::vector<std::string> arguments)
+Daemon::Daemon(std::shared_ptr<const Config> config, std::string config_path,
+               std::vector<std::string> arguments)
     : parts_(std::make_unique<Parts>(std::move(config), std::move(config_path), std::move(arguments))) {}
 Daemon::~Daemon() = default;
 
@@ -321,10 +341,11 @@ bool Daemon::run() {
   p.segment->set_draining(false);
   p.ipc->start();
   p.control->start();
-  p.logger->info("started", {{"version", POSTERN_VERSION},
-                             {"imap", p.config->imap.endpoint.host + ":" + std::to_string(p.config->imap.endpoint.port)},
-                             {"socket", p.config->ipc.socket},
-                             {"shards", p.config->server.shards}});
+  p.logger->info("started",
+                 {{"version", POSTERN_VERSION},
+                  {"imap", p.config->imap.endpoint.host + ":" + std::to_string(p.config->imap.endpoint.port)},
+                  {"socket", p.config->ipc.socket},
+                  {"shards", p.config->server.shards}});
   notify_service_manager("READY=1");
   p.loop().run();
   p.logger->info("stopped");
@@ -339,7 +360,8 @@ void Daemon::exec_again() {
   keep_open_on_exec(ipc_fd);
   keep_open_on_exec(control_fd);
   keep_open_on_exec(lock_fd);
-  const auto value = std::to_string(ipc_fd) + "," + std::to_string(control_fd) + "," + std::to_string(lock_fd);
+  const auto value =
+      std::to_string(ipc_fd) + "," + std::to_string(control_fd) + "," + std::to_string(lock_fd);
   setenv(upgrade_variable, value.c_str(), 1);
   std::vector<char*> argv;
   for (const auto& argument : p.arguments) argv.push_back(const_cast<char*>(argument.c_str()));

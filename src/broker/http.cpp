@@ -28,8 +28,8 @@ bool is_token(std::string_view text) {
 
 // The part behind "Basic " or "Bearer ", in any case.
 std::optional<std::string_view> scheme_rest(std::string_view authorization, std::string_view scheme) {
-  if (authorization.size() <= scheme.size() || !iequals_ascii(authorization.substr(0, scheme.size()), scheme) ||
-      authorization[scheme.size()] != ' ')
+  if (authorization.size() <= scheme.size() ||
+      !iequals_ascii(authorization.substr(0, scheme.size()), scheme) || authorization[scheme.size()] != ' ')
     return std::nullopt;
   return trim_ascii(authorization.substr(scheme.size()));
 }
@@ -123,7 +123,8 @@ std::optional<BasicCredentials> parse_basic(std::string_view authorization) {
   const auto colon = decoded->find(':');
   std::optional<BasicCredentials> credentials;
   if (colon != std::string::npos && colon > 0 && decoded->find('\0') == std::string::npos)
-    credentials = BasicCredentials{decoded->substr(0, colon), Secret(std::string_view(*decoded).substr(colon + 1))};
+    credentials =
+        BasicCredentials{decoded->substr(0, colon), Secret(std::string_view(*decoded).substr(colon + 1))};
   wipe(decoded->data(), decoded->size());
   return credentials;
 }
@@ -141,7 +142,8 @@ std::optional<std::string> cookie_value(std::string_view cookies, std::string_vi
     const auto equals = pair.find('=');
     if (equals != std::string_view::npos && pair.substr(0, equals) == name) {
       auto value = pair.substr(equals + 1);
-      if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
+      if (value.size() >= 2 && value.front() == '"' && value.back() == '"')
+        value = value.substr(1, value.size() - 2);
       return std::string(value);
     }
     cookies.remove_prefix(std::min(end + 1, cookies.size()));
@@ -200,7 +202,8 @@ bool address_matches(std::string_view rule, std::string_view address) {
   if (slash != std::string_view::npos) {
     const auto text = rule.substr(slash + 1);
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bits);
-    if (error != std::errc{} || end != text.data() + text.size() || bits < 0 || bits > network->bits) return false;
+    if (error != std::errc{} || end != text.data() + text.size() || bits < 0 || bits > network->bits)
+      return false;
   }
   for (int i = 0; i < bits; ++i) {
     const auto byte = static_cast<std::size_t>(i / 8);
@@ -222,7 +225,8 @@ std::string media_type(std::string_view content_type) {
 bool is_media_type(std::string_view text) {
   const auto type = text.substr(0, text.find(';'));
   const auto slash = type.find('/');
-  if (slash == std::string_view::npos || !is_token(type.substr(0, slash)) || !is_token(trim_ascii(type.substr(slash + 1))))
+  if (slash == std::string_view::npos || !is_token(type.substr(0, slash)) ||
+      !is_token(trim_ascii(type.substr(slash + 1))))
     return false;
   return text.size() <= 255 &&
          std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7F; });
@@ -257,7 +261,8 @@ std::string content_disposition(std::string_view file_name) {
 ipc::ResponseHead response_head(const jmap::ApiResponse& response) {
   ipc::ResponseHead head;
   head.status = response.status;
-  head.fields = {{"content-type", response.content_type + (response.content_type == "application/json" ? "; charset=utf-8" : "")},
+  head.fields = {{"content-type", response.content_type +
+                                      (response.content_type == "application/json" ? "; charset=utf-8" : "")},
                  {"content-length", std::to_string(response.body.size())},
                  {"cache-control", "no-cache, no-store, must-revalidate"},
                  {"x-content-type-options", "nosniff"}};

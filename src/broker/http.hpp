@@ -15,7 +15,7 @@ namespace postern::broker {
 
 // The request's target, decoded: path without the mount point, query apart.
 struct Target {
-  std::string path;   // "/jmap/api"; percent-decoded by segment(), not here
+  std::string path;  // "/jmap/api"; percent-decoded by segment(), not here
   std::string query;
 };
 Target split_target(const ipc::RequestHead& head);
@@ -27,8 +27,8 @@ struct BasicCredentials {
   std::string login;
   Secret password;
 };
-std::optional<BasicCredentials> parse_basic(std::string_view authorization);   // RFC 7617
-std::optional<Secret> parse_bearer(std::string_view authorization);            // RFC 6750
+std::optional<BasicCredentials> parse_basic(std::string_view authorization);               // RFC 7617
+std::optional<Secret> parse_bearer(std::string_view authorization);                        // RFC 6750
 std::optional<std::string> cookie_value(std::string_view cookies, std::string_view name);  // RFC 6265
 
 // A claim of a JWT's payload (RFC 7519), not verified: the IMAP server does that.

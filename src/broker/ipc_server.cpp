@@ -34,7 +34,8 @@ class IpcConnection : public std::enable_shared_from_this<IpcConnection> {
       }
       if (auto taken = take_frames(data); !taken) {
         ++server_.counters_.protocol_errors;
-        loop_.logger().warning("worker connection broke the protocol", {{"error", taken.error().to_string()}});
+        loop_.logger().warning("worker connection broke the protocol",
+                               {{"error", taken.error().to_string()}});
         break;
       }
       std::string left(data);
@@ -147,7 +148,8 @@ class IpcConnection : public std::enable_shared_from_this<IpcConnection> {
       case FrameType::effects:
       case FrameType::goodbye: break;
     }
-    return fail(ipc::Errc::bad_frame, std::string("not from a worker: ") + std::string(to_string(frame.type)));
+    return fail(ipc::Errc::bad_frame,
+                std::string("not from a worker: ") + std::string(to_string(frame.type)));
   }
 
   Result<> take_request(const ipc::Frame& frame) {
@@ -320,7 +322,10 @@ void RequestStream::cancel(ipc::CancelReason reason) {
 
 IpcServer::IpcServer(io::Loop& loop, std::unique_ptr<io::UnixListener> listener, IpcOptions options,
                      RequestHandler handler)
-    : loop_(loop), listener_(std::move(listener)), options_(std::move(options)), handler_(std::move(handler)) {}
+    : loop_(loop),
+      listener_(std::move(listener)),
+      options_(std::move(options)),
+      handler_(std::move(handler)) {}
 
 IpcServer::~IpcServer() { close(); }
 
@@ -332,7 +337,8 @@ io::Task<> IpcServer::accept_all() {
     if (!accepted) co_return;
     if (!options_.allowed_uids.contains(accepted->uid)) {
       ++counters_.connections_refused;
-      loop_.logger().warning("connection to the broker refused", {{"uid", accepted->uid}, {"pid", accepted->pid}});
+      loop_.logger().warning("connection to the broker refused",
+                             {{"uid", accepted->uid}, {"pid", accepted->pid}});
       continue;
     }
     if (connections_.size() >= options_.connections_max) {

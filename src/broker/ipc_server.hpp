@@ -25,7 +25,8 @@ class IpcConnection;
 // One web request. Kept alive by the handler's coroutine; the connection may end before it.
 class RequestStream {
  public:
-  RequestStream(io::Loop& loop, std::weak_ptr<IpcConnection> connection, std::uint32_t id, ipc::RequestHead head);
+  RequestStream(io::Loop& loop, std::weak_ptr<IpcConnection> connection, std::uint32_t id,
+                ipc::RequestHead head);
 
   const ipc::RequestHead& head() const { return head_; }
   // The whole body; Errc::too_large over `bytes_max` (the rest is thrown away as it comes).
@@ -67,7 +68,8 @@ struct IpcCounters {
 
 class IpcServer {
  public:
-  IpcServer(io::Loop& loop, std::unique_ptr<io::UnixListener> listener, IpcOptions options, RequestHandler handler);
+  IpcServer(io::Loop& loop, std::unique_ptr<io::UnixListener> listener, IpcOptions options,
+            RequestHandler handler);
   ~IpcServer();
 
   void start();

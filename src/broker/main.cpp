@@ -14,11 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <CLI/CLI.hpp>
 
 #include "broker/daemon.hpp"
 
@@ -93,7 +93,8 @@ int main(int argc, char** argv) {
   auto config = postern::broker::load_config(config_path);
   if (!config) die(2, config.error().context.empty() ? config.error().to_string() : config.error().context);
   if (check) {
-    if (auto users = postern::broker::check_users(*config); !users) die(2, config_path + ": " + users.error().context);
+    if (auto users = postern::broker::check_users(*config); !users)
+      die(2, config_path + ": " + users.error().context);
     std::printf("%s: the configuration is right\n", config_path.c_str());
     return 0;
   }

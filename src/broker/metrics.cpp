@@ -1,4 +1,7 @@
+// Prometheus' text from a snapshot; a bounded reader of HTTP/1.1 requests, and the sockets it reads from.
 #include "broker/metrics.hpp"
+
+#include <fcntl.h>
 
 #include <cerrno>
 #include <charconv>
@@ -245,6 +248,8 @@ Result<> MetricsServer::State::listen_tcp(const ListenAddress& address) {
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(boost::asio::socket_base::max_listen_connections, error);
   if (error) return fail(io::Errc::io, error.message());
+  // Asio's sockets would go on to the program of an upgrade, which then couldn't listen here itself.
+  ::fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC);
   if (!endpoint.address().is_loopback())
     loop.logger().warning("metrics are given to whoever can reach the address", {{"address", address.host}});
   accept_tcp();
@@ -263,7 +268,10 @@ void MetricsServer::State::accept_tcp() {
         }
         boost::system::error_code ignored;
         socket.non_blocking(true, ignored);
-        if (const int fd = socket.release(ignored); !ignored) self->admit(io::adopt_socket(self->loop, fd));
+        if (const int fd = socket.release(ignored); !ignored) {
+          ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+          self->admit(io::adopt_socket(self->loop, fd));
+        }
         self->accept_tcp();
       });
 }

@@ -28,16 +28,17 @@ std::optional<std::vector<std::string>> path_parts(std::string_view path, std::s
 
 }  // namespace
 
-Router::Router(io::Loop& loop, std::shared_ptr<const Config> config, std::vector<Shard*> shards, store::SegmentWriter& segment)
+Router::Router(io::Loop& loop, std::shared_ptr<const Config> config, std::vector<Shard*> shards,
+               store::SegmentWriter& segment)
     : loop_(loop), config_(std::move(config)), shards_(std::move(shards)), segment_(segment) {}
 
 io::Task<> Router::handle(std::shared_ptr<RequestStream> stream) {
   Exchange exchange{stream, split_target(stream->head()), {}, {}};
   const auto& head = stream->head();
   const auto& proxies = config_->http.trusted_proxies;
-  const bool trusted =
-      std::any_of(proxies.begin(), proxies.end(),
-                  [&](const std::string& rule) { return address_matches(rule, head.remote_address); });
+  const bool trusted = std::any_of(proxies.begin(), proxies.end(), [&](const std::string& rule) {
+    return address_matches(rule, head.remote_address);
+  });
   exchange.base_url = base_url(head, config_->http.public_url, trusted);
   exchange.client_address = client_address(head, trusted);
   loop_.logger().debug("request", {{"request", head.id},
@@ -74,21 +75,25 @@ io::Task<> Router::route(Exchange exchange) {
 }
 
 io::Task<> Router::answer(Exchange& exchange, Answer answer, ipc::Fields more) {
-  auto& count = answer.status < 300 ? counters_.answers_2xx
+  auto& count = answer.status < 300   ? counters_.answers_2xx
                 : answer.status < 500 ? counters_.answers_4xx
                                       : counters_.answers_5xx;
   ++count;
   auto head = response_head(answer);
   for (auto& field : more) head.fields.push_back(std::move(field));
   // A browser's own script asks without a dialog; everybody else is told how to authenticate.
-  if (answer.status == 401 && ipc::field(exchange.head().fields, "sec-fetch-mode").empty()) {
-    if (config_->auth.basic) head.fields.emplace_back("www-authenticate", "Basic realm=\"Postern\", charset=\"UTF-8\"");
-    if (config_->auth.oauth || config_->auth.login) head.fields.emplace_back("www-authenticate", "Bearer realm=\"Postern\"");
+  if (answer.status == 401 && ipc::field(exchange.head().fields, "sec-fetch-site").empty()) {
+    if (config_->auth.basic)
+      head.fields.emplace_back("www-authenticate", "Basic realm=\"Postern\", charset=\"UTF-8\"");
+    if (config_->auth.oauth || config_->auth.login)
+      head.fields.emplace_back("www-authenticate", "Bearer realm=\"Postern\"");
   }
   const bool head_only = exchange.head().method == "HEAD";
-  auto sent = co_await exchange.stream->respond(head, head_only ? std::string_view{} : std::string_view(answer.body));
+  auto sent =
+      co_await exchange.stream->respond(head, head_only ? std::string_view{} : std::string_view(answer.body));
   if (!sent && !exchange.stream->is_over())
-    loop_.logger().warning("answer not sent", {{"request", exchange.head().id}, {"error", sent.error().to_string()}});
+    loop_.logger().warning("answer not sent",
+                           {{"request", exchange.head().id}, {"error", sent.error().to_string()}});
 }
 
 io::Task<> Router::session_resource(Exchange& exchange) {
@@ -96,8 +101,8 @@ io::Task<> Router::session_resource(Exchange& exchange) {
   if (!identity) co_return co_await answer(exchange, std::move(identity.error()));
   Answer response;
   std::string state;
-  response.body = jmap::session_resource({identity->login, mail::account_id(identity->key), exchange.base_url},
-                                         config_->jmap, state);
+  response.body = jmap::session_resource(
+      {identity->login, mail::account_id(identity->key), exchange.base_url}, config_->jmap, state);
   co_await answer(exchange, std::move(response));
 }
 
@@ -116,10 +121,12 @@ io::Task<> Router::refused_by_server(const Identity& identity) {
 io::Task<> Router::api(Exchange& exchange) {
   ++counters_.api_requests;
   if (media_type(ipc::field(exchange.head().fields, "content-type")) != "application/json")
-    co_return co_await answer(exchange, jmap::problem(400, "notJSON", "the content type must be application/json"));
+    co_return co_await answer(exchange,
+                              jmap::problem(400, "notJSON", "the content type must be application/json"));
   auto identity = co_await authenticate(exchange);
   if (!identity) co_return co_await answer(exchange, std::move(identity.error()));
-  if (auto wrong = forged(exchange); identity->by_cookie && wrong) co_return co_await answer(exchange, std::move(*wrong));
+  if (auto wrong = forged(exchange); identity->by_cookie && wrong)
+    co_return co_await answer(exchange, std::move(*wrong));
   auto body = co_await exchange.stream->read_body(config_->jmap.max_size_request);
   if (!body && exchange.stream->is_over()) co_return;
   if (!body)
@@ -139,8 +146,8 @@ io::Task<> Router::api(Exchange& exchange) {
       [&config, &shard, home, &identity, &exchange, &info, &body]() -> io::Task<Result<Outcome>> {
         auto in_flight = co_await shard.enter(identity->key, Shard::RequestKind::api);
         if (!in_flight)
-          co_return Outcome{jmap::problem(400, "limit", "too many requests at once", "maxConcurrentRequests"), false,
-                            false};
+          co_return Outcome{jmap::problem(400, "limit", "too many requests at once", "maxConcurrentRequests"),
+                            false, false};
         // The mark that forbids repeating the request is written by the connection's loop.
         auto stream = exchange.stream;
         auto& shard_loop = shard.loop();
@@ -204,19 +211,20 @@ io::Task<> Router::stream_blob(Exchange& exchange, Identity identity, mail::Blob
       open->in_flight.reset();
     });
   };
-  auto opened = co_await on_loop(shard.loop(), loop_, [&shard, &identity, &blob, open]() -> io::Task<Result<>> {
-    auto entered = co_await shard.enter(identity.key, Shard::RequestKind::download);
-    if (!entered) co_return fail(mail::Errc::too_large);
-    open->in_flight.emplace(std::move(*entered));
-    auto reader = co_await identity.account->open_blob(blob);
-    if (!reader) co_return fail(reader.error());
-    open->reader = std::move(*reader);
-    // The first piece tells whether the section exists, before anything is promised.
-    auto piece = co_await open->reader->next();
-    if (!piece) co_return fail(piece.error());
-    open->first = std::move(*piece);
-    co_return Result<>{};
-  });
+  auto opened =
+      co_await on_loop(shard.loop(), loop_, [&shard, &identity, &blob, open]() -> io::Task<Result<>> {
+        auto entered = co_await shard.enter(identity.key, Shard::RequestKind::download);
+        if (!entered) co_return fail(mail::Errc::too_large);
+        open->in_flight.emplace(std::move(*entered));
+        auto reader = co_await identity.account->open_blob(blob);
+        if (!reader) co_return fail(reader.error());
+        open->reader = std::move(*reader);
+        // The first piece tells whether the section exists, before anything is promised.
+        auto piece = co_await open->reader->next();
+        if (!piece) co_return fail(piece.error());
+        open->first = std::move(*piece);
+        co_return Result<>{};
+      });
   if (!opened) {
     release();
     const auto code = opened.error().code;

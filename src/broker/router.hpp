@@ -21,7 +21,8 @@ struct RequestCounters {
 
 class Router {
  public:
-  Router(io::Loop& loop, std::shared_ptr<const Config> config, std::vector<Shard*> shards, store::SegmentWriter& segment);
+  Router(io::Loop& loop, std::shared_ptr<const Config> config, std::vector<Shard*> shards,
+         store::SegmentWriter& segment);
 
   // Answers one request, whatever comes.
   io::Task<> handle(std::shared_ptr<RequestStream> stream);

@@ -15,7 +15,8 @@ jmap::ApiResponse unauthorized() { return jmap::problem(401, "about:blank", "sig
 
 bool is_login(std::string_view login) {
   return !login.empty() && login.size() <= store::login_bytes_max && is_valid_utf8(login) &&
-         std::none_of(login.begin(), login.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
+         std::none_of(login.begin(), login.end(),
+                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
 }
 
 }  // namespace
@@ -28,7 +29,8 @@ std::string Router::canonical_login(std::string_view login) const {
 }
 
 std::string Router::cookie(std::string_view value, std::int64_t max_age) const {
-  std::string text = config_->http.cookie_name + "=" + std::string(value) + "; Path=/; HttpOnly; SameSite=Strict";
+  std::string text =
+      config_->http.cookie_name + "=" + std::string(value) + "; Path=/; HttpOnly; SameSite=Strict";
   if (config_->http.cookie_secure) text += "; Secure";
   text += "; Max-Age=" + std::to_string(max_age);
   return text;
@@ -52,10 +54,12 @@ jmap::ApiResponse Router::sign_in_error(const Error& error) {
   }
   loop_.logger().warning("sign-in not possible", {{"error", error.to_string()}});
   std::string detail = "the mail server can't be reached";
-  if (error.code == make_error_code(Errc::not_secure)) detail = "the mail server can't be reached securely: its TLS certificate or protocol isn't accepted";
+  if (error.code == make_error_code(Errc::not_secure))
+    detail = "the mail server can't be reached securely: its TLS certificate or protocol isn't accepted";
   if (error.code == make_error_code(Errc::no_mechanism)) detail = "the mail server offers no way to sign in";
   if (error.code == make_error_code(Errc::timeout)) detail = "the mail server doesn't answer";
-  if (error.code == make_error_code(Errc::backing_off)) detail = "the mail server can't be reached; it is tried again soon";
+  if (error.code == make_error_code(Errc::backing_off))
+    detail = "the mail server can't be reached; it is tried again soon";
   auto response = jmap::problem(503, "about:blank", detail);
   response.retry_after = unavailable_retry_after;
   return response;
@@ -68,7 +72,8 @@ io::Task<Router::Authenticated> Router::by_session(Exchange& exchange, Secret to
   if (!record) co_return std::unexpected(unauthorized());
   auto packed = store::unseal_credential(token.expose(), *hash, record->sealed);
   if (!packed) {
-    loop_.logger().warning("a session's credentials can't be unsealed", {{"session", store::session_tag(*hash)}});
+    loop_.logger().warning("a session's credentials can't be unsealed",
+                           {{"session", store::session_tag(*hash)}});
     segment_.end_session(*hash);
     co_return std::unexpected(unauthorized());
   }
@@ -80,11 +85,11 @@ io::Task<Router::Authenticated> Router::by_session(Exchange& exchange, Secret to
   }
   segment_.touch_session(*hash);
   auto& shard = shard_of(record->account);
-  auto account = co_await on_loop(
-      shard.loop(), loop_,
-      [&shard, key = record->account, &packed, address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
-        co_return shard.resume(key, *packed, address);
-      });
+  auto account = co_await on_loop(shard.loop(), loop_,
+                                  [&shard, key = record->account, &packed,
+                                   address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
+                                    co_return shard.resume(key, *packed, address);
+                                  });
   if (!account) {
     segment_.end_session(*hash);
     co_return std::unexpected(unauthorized());
@@ -100,7 +105,8 @@ io::Task<Router::Authenticated> Router::by_credentials(Exchange& exchange, sessi
   const auto login = credentials.login;
   auto& shard = shard_of(key);
   auto account = co_await on_loop(
-      shard.loop(), loop_, [&shard, &credentials, address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
+      shard.loop(), loop_,
+      [&shard, &credentials, address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
         co_return co_await shard.sign_in(std::move(credentials), address);
       });
   if (!account) {
@@ -111,67 +117,75 @@ io::Task<Router::Authenticated> Router::by_credentials(Exchange& exchange, sessi
   co_return Identity{*account, key, login, std::nullopt, false};
 }
 
+// A session of ours first; then whom the web server has authenticated (its own Authorization field may still
+// be there); then what the client shows for itself.
 io::Task<Router::Authenticated> Router::authenticate(Exchange& exchange) {
   const auto& head = exchange.head();
   const auto authorization = ipc::field(head.fields, "authorization");
-  if (!authorization.empty()) {
-    if (auto bearer = parse_bearer(authorization)) {
-      if (store::hash_token(bearer->expose())) co_return co_await by_session(exchange, std::move(*bearer), false);
-      if (!config_->auth.oauth) co_return std::unexpected(unauthorized());
-      auto login = jwt_claim(bearer->expose(), config_->auth.oauth_username_claims);
-      if (!login)
-        co_return std::unexpected(jmap::problem(
-            401, "about:blank", "the token doesn't tell whose it is: sign in by /auth/login with a user name"));
-      session::Credentials credentials;
-      credentials.kind = session::Credentials::Kind::oauth;
-      credentials.login = *login;
-      credentials.secret = std::move(*bearer);
-      co_return co_await by_credentials(exchange, std::move(credentials));
-    }
-    if (config_->auth.basic) {
-      if (auto basic = parse_basic(authorization)) {
-        session::Credentials credentials;
-        credentials.login = basic->login;
-        credentials.secret = std::move(basic->password);
-        co_return co_await by_credentials(exchange, std::move(credentials));
-      }
-    }
-    co_return std::unexpected(unauthorized());
-  }
-  if (auto token = cookie_value(ipc::field(head.fields, "cookie"), config_->http.cookie_name); token && !token->empty()) {
-    Secret secret(*token);
-    wipe(token->data(), token->size());
-    co_return co_await by_session(exchange, std::move(secret), true);
-  }
+  auto bearer = parse_bearer(authorization);
+  if (bearer && store::hash_token(bearer->expose())) co_return co_await by_session(exchange, std::move(*bearer), false);
   if (config_->auth.trust_remote_user && !head.remote_user.empty()) {
     session::Credentials credentials;
     credentials.kind = session::Credentials::Kind::master;
     credentials.login = head.remote_user;
     credentials.master_login = config_->auth.master_user;
     credentials.secret = config_->auth.master_password.clone();
+    auto identity = co_await by_credentials(exchange, std::move(credentials));
+    // A browser sends such a login by itself, as it does a cookie.
+    if (identity) identity->by_cookie = true;
+    co_return identity;
+  }
+  if (bearer && config_->auth.oauth) {
+    auto login = jwt_claim(bearer->expose(), config_->auth.oauth_username_claims);
+    if (!login)
+      co_return std::unexpected(jmap::problem(
+          401, "about:blank", "the token doesn't tell whose it is: sign in by /auth/login with a user name"));
+    session::Credentials credentials;
+    credentials.kind = session::Credentials::Kind::oauth;
+    credentials.login = *login;
+    credentials.secret = std::move(*bearer);
     co_return co_await by_credentials(exchange, std::move(credentials));
+  }
+  if (!authorization.empty()) {
+    auto basic = config_->auth.basic ? parse_basic(authorization) : std::nullopt;
+    if (!basic) co_return std::unexpected(unauthorized());
+    session::Credentials credentials;
+    credentials.login = basic->login;
+    credentials.secret = std::move(basic->password);
+    co_return co_await by_credentials(exchange, std::move(credentials));
+  }
+  if (auto token = cookie_value(ipc::field(head.fields, "cookie"), config_->http.cookie_name);
+      token && !token->empty()) {
+    Secret secret(*token);
+    wipe(token->data(), token->size());
+    co_return co_await by_session(exchange, std::move(secret), true);
   }
   co_return std::unexpected(unauthorized());
 }
 
 // POST /auth/login {"username": ..., "password": ...  or "accessToken": ..., "token": true}
 io::Task<> Router::login(Exchange& exchange) {
-  if (!config_->auth.login) co_return co_await answer(exchange, jmap::problem(404, "about:blank", "there is nothing here"));
+  if (!config_->auth.login)
+    co_return co_await answer(exchange, jmap::problem(404, "about:blank", "there is nothing here"));
   const auto& fields = exchange.head().fields;
   if (media_type(ipc::field(fields, "content-type")) != "application/json")
-    co_return co_await answer(exchange, jmap::problem(400, "notJSON", "the content type must be application/json"));
+    co_return co_await answer(exchange,
+                              jmap::problem(400, "notJSON", "the content type must be application/json"));
   const auto origin = ipc::field(fields, "origin");
   if (!origin.empty() && origin_of(origin) != origin_of(exchange.base_url))
-    co_return co_await answer(exchange, jmap::problem(403, "about:blank", "the request comes from another site"));
+    co_return co_await answer(exchange,
+                              jmap::problem(403, "about:blank", "the request comes from another site"));
   auto body = co_await exchange.stream->read_body(login_body_bytes_max);
   if (!body && exchange.stream->is_over()) co_return;
-  if (!body) co_return co_await answer(exchange, jmap::problem(413, "about:blank", "the request is too large"));
+  if (!body)
+    co_return co_await answer(exchange, jmap::problem(413, "about:blank", "the request is too large"));
 
   session::Credentials credentials;
   bool wants_token = false, wrong = body->find('\0') != std::string::npos;
   {
     rapidjson::Document document;
-    document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(body->data(), body->size());
+    document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(body->data(),
+                                                                                           body->size());
     wipe(body->data(), body->size());
     wrong = wrong || document.HasParseError() || !document.IsObject();
     if (!wrong) {
@@ -191,7 +205,8 @@ io::Task<> Router::login(Exchange& exchange) {
   }
   if (wrong)
     co_return co_await answer(
-        exchange, jmap::problem(400, "notRequest", "the request must be {\"username\": ..., \"password\": ...}"));
+        exchange,
+        jmap::problem(400, "notRequest", "the request must be {\"username\": ..., \"password\": ...}"));
 
   auto sealed_credentials = credentials.clone();
   auto identity = co_await by_credentials(exchange, std::move(credentials));
@@ -210,6 +225,7 @@ io::Task<> Router::login(Exchange& exchange) {
   record.created = record.last_used = now;
   record.expires = now + seconds(config_->auth.session_max);
   record.idle_seconds = static_cast<std::uint32_t>(seconds(config_->auth.session_idle));
+  co_await exchange.stream->effects();
   if (auto put = segment_.put_session(record); !put) {
     loop_.logger().error("session not kept", {{"error", put.error().to_string()}});
     auto full = jmap::problem(503, "about:blank", "no more sessions can be opened now");
@@ -231,7 +247,8 @@ io::Task<> Router::login(Exchange& exchange) {
   if (wants_token) writer.member("token", token.expose());
   writer.end_object();
   ipc::Fields more;
-  if (!wants_token) more.emplace_back("set-cookie", cookie(token.expose(), seconds(config_->auth.session_max)));
+  if (!wants_token)
+    more.emplace_back("set-cookie", cookie(token.expose(), seconds(config_->auth.session_max)));
   co_await answer(exchange, std::move(response), std::move(more));
 }
 
@@ -240,17 +257,20 @@ io::Task<> Router::logout(Exchange& exchange) {
   std::optional<Secret> token = parse_bearer(ipc::field(fields, "authorization"));
   const bool by_cookie = !token;
   if (!token)
-    if (auto value = cookie_value(ipc::field(fields, "cookie"), config_->http.cookie_name)) token = Secret(*value);
+    if (auto value = cookie_value(ipc::field(fields, "cookie"), config_->http.cookie_name))
+      token = Secret(*value);
   const auto hash = token ? store::hash_token(token->expose()) : std::nullopt;
   auto record = hash ? segment_.find_session(*hash) : std::nullopt;
   if (by_cookie && record)
     if (auto wrong = forged(exchange)) co_return co_await answer(exchange, std::move(*wrong));
   if (record) {
+    co_await exchange.stream->effects();
     segment_.end_session(*hash);
     ++counters_.sign_outs;
     loop_.logger().info("signed out", {{"login", record->login}, {"session", store::session_tag(*hash)}});
     bool others = false;
-    segment_.for_each_session([&](const store::SessionRecord& r) { others = others || r.account == record->account; });
+    segment_.for_each_session(
+        [&](const store::SessionRecord& r) { others = others || r.account == record->account; });
     if (!others) {
       auto& shard = shard_of(record->account);
       co_await on_loop(shard.loop(), loop_, [&shard, key = record->account]() -> io::Task<Result<>> {

@@ -19,7 +19,8 @@ void append_field(std::string& out, std::string_view field) {
 }
 std::optional<std::string_view> take_field(std::string_view& in) {
   std::size_t size = 0, i = 0;
-  for (; i < in.size() && in[i] >= '0' && in[i] <= '9' && i < 8; ++i) size = size * 10 + static_cast<std::size_t>(in[i] - '0');
+  for (; i < in.size() && in[i] >= '0' && in[i] <= '9' && i < 8; ++i)
+    size = size * 10 + static_cast<std::size_t>(in[i] - '0');
   if (i == 0 || i >= in.size() || in[i] != ':' || in.size() - i - 1 < size) return std::nullopt;
   auto field = in.substr(i + 1, size);
   in.remove_prefix(i + 1 + size);
@@ -59,8 +60,8 @@ std::optional<session::Credentials> unpack_credentials(const Secret& packed) {
   return credentials;
 }
 
-Shard::Shard(unsigned number, std::shared_ptr<const Config> config, store::SegmentWriter& segment, const Clock& clock,
-             Random& random, Logger& logger)
+Shard::Shard(unsigned number, std::shared_ptr<const Config> config, store::SegmentWriter& segment,
+             const Clock& clock, Random& random, Logger& logger)
     : number_(number),
       config_(std::move(config)),
       segment_(segment),
@@ -106,7 +107,8 @@ void Shard::add_verifier(Entry& entry, const Digest& digest) {
 
 // --- Accounts ---
 
-AccountPtr Shard::make_account(store::AccountKey key, session::Credentials credentials, std::string client_address) {
+AccountPtr Shard::make_account(store::AccountKey key, session::Credentials credentials,
+                               std::string client_address) {
   return std::make_shared<mail::Account>(
       mail::AccountContext{loop_, *server_, segment_, fragments_, config_->mail}, key, std::move(credentials),
       std::move(client_address));
@@ -189,11 +191,12 @@ Shard::InFlight::~InFlight() {
 io::Task<std::optional<Shard::InFlight>> Shard::enter(store::AccountKey key, RequestKind kind) {
   auto it = accounts_.find(key);
   // Closed a moment ago: what still runs on it counts for nothing.
-  auto gate = it == accounts_.end() ? std::make_shared<Gate>()
+  auto gate = it == accounts_.end()      ? std::make_shared<Gate>()
               : kind == RequestKind::api ? it->second.api
                                          : it->second.downloads;
   if (it != accounts_.end()) it->second.views_evicted = false;
-  const auto most = kind == RequestKind::api ? config_->jmap.max_concurrent_requests : concurrent_downloads_max;
+  const auto most =
+      kind == RequestKind::api ? config_->jmap.max_concurrent_requests : concurrent_downloads_max;
   while (gate->running >= most) {
     if (gate->waiting.size() >= requests_waiting_max) co_return std::nullopt;
     auto turn = std::make_shared<io::Event>(loop_);
@@ -261,7 +264,9 @@ void Shard::keep_house() {
     entry->account->evict_views();
   }
   for (auto key : unused) {
-    auto close = [](Shard* self, store::AccountKey account) -> io::Task<> { co_await self->close_account(account); };
+    auto close = [](Shard* self, store::AccountKey account) -> io::Task<> {
+      co_await self->close_account(account);
+    };
     loop_.spawn(close(this, key));
   }
 }

@@ -42,8 +42,8 @@ struct AccountInfo {  // for posternctl
 class Shard {
  public:
   // Throws std::runtime_error where the configuration can't be used (start-up).
-  Shard(unsigned number, std::shared_ptr<const Config> config, store::SegmentWriter& segment, const Clock& clock, Random& random,
-        Logger& logger);
+  Shard(unsigned number, std::shared_ptr<const Config> config, store::SegmentWriter& segment,
+        const Clock& clock, Random& random, Logger& logger);
   ~Shard();
 
   io::Loop& loop() { return loop_; }
@@ -111,7 +111,8 @@ class Shard {
   Digest verifier_of(const session::Credentials& credentials) const;
   bool is_verified(Entry& entry, const Digest& digest);
   void add_verifier(Entry& entry, const Digest& digest);
-  AccountPtr make_account(store::AccountKey key, session::Credentials credentials, std::string client_address);
+  AccountPtr make_account(store::AccountKey key, session::Credentials credentials,
+                          std::string client_address);
   io::Task<Result<AccountPtr>> try_credentials(store::AccountKey key, session::Credentials credentials,
                                                Digest digest, std::string client_address);
   void keep_house();

@@ -1,3 +1,4 @@
+// Asking the shards, and adding up what they say.
 #include "broker/snapshot.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// A blocking exchange over a Unix socket, with a deadline for each step.
 #include "ctl/control_client.hpp"
 
 #include <sys/socket.h>

@@ -1,3 +1,4 @@
+// Columns, units, and one text for each command's answer.
 #include "ctl/tables.hpp"
 
 #include <algorithm>

@@ -40,7 +40,9 @@ bool is_too_deep(std::string_view json) {
   return false;
 }
 
-std::string_view text_of(const rapidjson::Value& value) { return {value.GetString(), value.GetStringLength()}; }
+std::string_view text_of(const rapidjson::Value& value) {
+  return {value.GetString(), value.GetStringLength()};
+}
 
 std::string error_arguments(const MethodError& error) {
   std::string out;
@@ -62,7 +64,8 @@ std::string wrong_with(const rapidjson::Document& request) {
   const auto* calls = find_member(request, "methodCalls");
   if (calls == nullptr || !calls->IsArray()) return "methodCalls must be an array of invocations";
   for (const auto& call : calls->GetArray()) {
-    if (!call.IsArray() || call.Size() != 3 || !call[0].IsString() || !call[1].IsObject() || !call[2].IsString())
+    if (!call.IsArray() || call.Size() != 3 || !call[0].IsString() || !call[1].IsObject() ||
+        !call[2].IsString())
       return "an invocation must be [name, arguments, method call id]";
   }
   if (const auto* created = find_member(request, "createdIds"); created != nullptr) {
@@ -90,13 +93,15 @@ io::Task<MethodResult> call_method(const rapidjson::Document& request, std::stri
 
 std::span<const Method> methods() { return all_methods; }
 
-ApiResponse problem(std::uint16_t status, std::string_view type, std::string_view detail, std::string_view limit) {
+ApiResponse problem(std::uint16_t status, std::string_view type, std::string_view detail,
+                    std::string_view limit) {
   ApiResponse response;
   response.status = status;
   response.content_type = "application/problem+json";
   JsonWriter writer(response.body);
   writer.start_object();
-  writer.member("type", type == "about:blank" ? std::string(type) : "urn:ietf:params:jmap:error:" + std::string(type));
+  writer.member(
+      "type", type == "about:blank" ? std::string(type) : "urn:ietf:params:jmap:error:" + std::string(type));
   writer.member_uint("status", status);
   writer.member("detail", detail);
   if (!limit.empty()) writer.member("limit", limit);
@@ -112,7 +117,8 @@ io::Task<ApiResponse> handle_api_request(std::string body, CallContext context) 
   rapidjson::Document request;
   request.ParseInsitu<rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag>(body.data());
   if (request.HasParseError())
-    co_return problem(400, "notJSON", "the request is no JSON (at octet " + std::to_string(request.GetErrorOffset()) + ")");
+    co_return problem(400, "notJSON",
+                      "the request is no JSON (at octet " + std::to_string(request.GetErrorOffset()) + ")");
   if (auto wrong = wrong_with(request); !wrong.empty()) co_return problem(400, "notRequest", wrong);
   for (const auto& name : request["using"].GetArray())
     if (text_of(name) != capability_core && text_of(name) != capability_mail)

@@ -34,9 +34,10 @@ const std::string* section_of(const mail::MessageSource& source, std::string_vie
 
 // Octets of a text part to be fetched for a value of at most `value_bytes_max`.
 std::uint64_t value_octets(const EmailProperties& properties) {
-  const std::uint64_t limit = properties.max_body_value_bytes == 0
-                                  ? mail::body_value_bytes_max
-                                  : std::min<std::uint64_t>(properties.max_body_value_bytes, mail::body_value_bytes_max);
+  const std::uint64_t limit =
+      properties.max_body_value_bytes == 0
+          ? mail::body_value_bytes_max
+          : std::min<std::uint64_t>(properties.max_body_value_bytes, mail::body_value_bytes_max);
   // Base64 takes 4 octets for 3, quoted-printable at worst 3 for 1; a charset can shrink, too.
   return limit * 3 + 4096;
 }
@@ -55,7 +56,8 @@ std::vector<mail::WantedSection> wanted_sections(const EmailProperties& properti
       if (part->header_section != "HEADER") wanted.insert({part->header_section, mail::header_bytes_max});
   if (properties.needs.preview && !source.preview)
     if (const auto* part = mail::preview_part(lists); part != nullptr)
-      if (std::none_of(wanted.begin(), wanted.end(), [&](const auto& w) { return w.section == part->section; }))
+      if (std::none_of(wanted.begin(), wanted.end(),
+                       [&](const auto& w) { return w.section == part->section; }))
         wanted.insert({part->section, mail::preview_fetch_bytes});
   return {wanted.begin(), wanted.end()};
 }
@@ -92,12 +94,13 @@ mail::Fragment render(const EmailProperties& properties, const mail::MessageSour
       if (octets == nullptr) continue;
       mail::TextDecodeOptions options{part->encoding, part->charset.value_or(""), part->is_html(),
                                       properties.max_body_value_bytes};
-      values.emplace_back(part->section,
-                          mail::decode_text(*octets, std::move(options), octets->size() >= value_octets(properties)));
+      values.emplace_back(part->section, mail::decode_text(*octets, std::move(options),
+                                                           octets->size() >= value_octets(properties)));
     }
     if (properties.needs.preview && !source.preview)
       if (const auto* part = mail::preview_part(lists); part != nullptr)
-        if (const auto* octets = section_of(source, part->section)) preview = mail::make_preview(*part, *octets);
+        if (const auto* octets = section_of(source, part->section))
+          preview = mail::make_preview(*part, *octets);
     data.body_structure = &root;
     data.body_lists = &lists;
   }
@@ -173,7 +176,9 @@ mail::FetchPlan make_plan(std::shared_ptr<const EmailProperties> properties) {
   plan.preview = needs.preview;
   plan.thread = needs.thread_id;
   if (needs.body_values || needs.part_headers || needs.preview)
-    plan.more = [properties](const mail::MessageSource& source) { return wanted_sections(*properties, source); };
+    plan.more = [properties](const mail::MessageSource& source) {
+      return wanted_sections(*properties, source);
+    };
   plan.render = [properties](const mail::MessageSource& source) { return render(*properties, source); };
   return plan;
 }
@@ -182,13 +187,15 @@ mail::FetchPlan make_plan(std::shared_ptr<const EmailProperties> properties) {
 
 io::Task<MethodResult> email_get(CallContext& context, const rapidjson::Value& arguments) {
   if (auto ok = check_account(context, arguments); !ok) co_return std::unexpected(ok.error());
-  if (auto ok = check_names(arguments, {"accountId", "ids", "properties", "bodyProperties", "fetchTextBodyValues",
-                                        "fetchHTMLBodyValues", "fetchAllBodyValues", "maxBodyValueBytes"});
+  if (auto ok =
+          check_names(arguments, {"accountId", "ids", "properties", "bodyProperties", "fetchTextBodyValues",
+                                  "fetchHTMLBodyValues", "fetchAllBodyValues", "maxBodyValueBytes"});
       !ok)
     co_return std::unexpected(ok.error());
   auto ids = get_ids(context, arguments);
   if (!ids) co_return std::unexpected(ids.error());
-  if (!*ids) co_return method_error("requestTooLarge", "ids must be given: an account has too many Emails to list");
+  if (!*ids)
+    co_return method_error("requestTooLarge", "ids must be given: an account has too many Emails to list");
   auto properties = parse_email_properties(arguments);
   if (!properties) co_return invalid_arguments(properties.error());
 

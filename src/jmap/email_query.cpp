@@ -30,8 +30,9 @@ std::optional<std::int64_t> parse_utc_date(std::string_view text) {
   }
   // A fraction of a second: digits behind a dot.
   auto rest = text.substr(form.size(), text.size() - form.size() - 1);
-  if (!rest.empty() && (rest[0] != '.' || rest.size() < 2 ||
-                        !std::all_of(rest.begin() + 1, rest.end(), [](char c) { return c >= '0' && c <= '9'; })))
+  if (!rest.empty() &&
+      (rest[0] != '.' || rest.size() < 2 ||
+       !std::all_of(rest.begin() + 1, rest.end(), [](char c) { return c >= '0' && c <= '9'; })))
     return std::nullopt;
   const auto date = std::chrono::year{fields[0]} / std::chrono::month{static_cast<unsigned>(fields[1])} /
                     std::chrono::day{static_cast<unsigned>(fields[2])};
@@ -44,7 +45,9 @@ std::unexpected<MethodError> bad(std::string pointer, std::string reason) {
   return invalid_arguments({std::move(pointer), std::move(reason)});
 }
 
-std::string_view text_of(const rapidjson::Value& value) { return {value.GetString(), value.GetStringLength()}; }
+std::string_view text_of(const rapidjson::Value& value) {
+  return {value.GetString(), value.GetStringLength()};
+}
 
 Filter leaf(Filter::Kind kind) {
   Filter f;
@@ -85,13 +88,15 @@ Parsed parse_mailboxes(const rapidjson::Value& value, std::string_view name, con
 }
 
 Parsed parse_header(const rapidjson::Value& value, const std::string& pointer) {
-  if (!value.IsArray() || value.Size() < 1 || value.Size() > 2) return bad(pointer, "must be one or two strings");
+  if (!value.IsArray() || value.Size() < 1 || value.Size() > 2)
+    return bad(pointer, "must be one or two strings");
   for (const auto& item : value.GetArray())
     if (!item.IsString()) return bad(pointer, "must be one or two strings");
   auto condition = leaf(Filter::Kind::header);
   condition.header_name = text_of(value[0]);
   const auto& name = condition.header_name;
-  if (name.empty() || !std::all_of(name.begin(), name.end(), [](char c) { return c > 32 && c < 127 && c != ':'; }))
+  if (name.empty() ||
+      !std::all_of(name.begin(), name.end(), [](char c) { return c > 32 && c < 127 && c != ':'; }))
     return bad(pointer, "must begin with a header field's name");
   if (value.Size() == 2) {
     condition.header_value = true;
@@ -144,7 +149,8 @@ Parsed parse_filter(const rapidjson::Value& value, const std::string& pointer, s
     filter.kind = Filter::Kind::all_of;
     for (const auto& member : value.GetObject()) {
       if (member.value.IsNull()) continue;
-      if (++conditions > mail::filter_conditions_max) return method_error("unsupportedFilter", "too many conditions");
+      if (++conditions > mail::filter_conditions_max)
+        return method_error("unsupportedFilter", "too many conditions");
       const auto name = text_of(member.name);
       auto condition = parse_condition(name, member.value, json_pointer(pointer, name));
       if (!condition) return condition;
@@ -154,13 +160,19 @@ Parsed parse_filter(const rapidjson::Value& value, const std::string& pointer, s
   }
   if (!op->IsString()) return bad(pointer + "/operator", "must be AND, OR or NOT");
   const auto name = text_of(*op);
-  if (name != "AND" && name != "OR" && name != "NOT") return bad(pointer + "/operator", "must be AND, OR or NOT");
-  filter.kind = name == "AND" ? Filter::Kind::all_of : name == "OR" ? Filter::Kind::any_of : Filter::Kind::none_of;
+  if (name != "AND" && name != "OR" && name != "NOT")
+    return bad(pointer + "/operator", "must be AND, OR or NOT");
+  filter.kind = name == "AND"  ? Filter::Kind::all_of
+                : name == "OR" ? Filter::Kind::any_of
+                               : Filter::Kind::none_of;
   const auto* children = find_member(value, "conditions");
-  if (children == nullptr || !children->IsArray()) return bad(pointer + "/conditions", "must be an array of filters");
+  if (children == nullptr || !children->IsArray())
+    return bad(pointer + "/conditions", "must be an array of filters");
   for (rapidjson::SizeType i = 0; i < children->Size(); ++i) {
-    if (++conditions > mail::filter_conditions_max) return method_error("unsupportedFilter", "too many conditions");
-    auto child = parse_filter((*children)[i], json_pointer(pointer + "/conditions", i), depth + 1, conditions);
+    if (++conditions > mail::filter_conditions_max)
+      return method_error("unsupportedFilter", "too many conditions");
+    auto child =
+        parse_filter((*children)[i], json_pointer(pointer + "/conditions", i), depth + 1, conditions);
     if (!child) return child;
     filter.children.push_back(std::move(*child));
   }
@@ -186,8 +198,10 @@ std::expected<mail::Sort, MethodError> parse_sort(const rapidjson::Value* value)
     if (!comparator.IsObject()) return bad(pointer, "must be a Comparator");
     auto property = require_string(comparator, "property", pointer);
     if (!property) return invalid_arguments(property.error());
-    auto known = std::find_if(properties.begin(), properties.end(), [&](const auto& p) { return p.first == *property; });
-    if (known == properties.end()) return method_error("unsupportedSort", "unknown property: " + std::string(*property));
+    auto known = std::find_if(properties.begin(), properties.end(),
+                              [&](const auto& p) { return p.first == *property; });
+    if (known == properties.end())
+      return method_error("unsupportedSort", "unknown property: " + std::string(*property));
     SortKey key;
     key.property = known->second;
     auto ascending = get_bool(comparator, "isAscending", true, pointer);
@@ -233,7 +247,8 @@ std::expected<mail::EmailQuery, MethodError> parse_query(const CallContext& cont
   }
   auto limit = get_uint(arguments, "limit");
   if (!limit) return invalid_arguments(limit.error());
-  query.limit = std::min<std::uint64_t>(limit->value_or(context.limits.query_ids_max), context.limits.query_ids_max);
+  query.limit =
+      std::min<std::uint64_t>(limit->value_or(context.limits.query_ids_max), context.limits.query_ids_max);
   auto collapse = get_bool(arguments, "collapseThreads", false);
   if (!collapse) return invalid_arguments(collapse.error());
   query.collapse_threads = *collapse;
@@ -244,8 +259,8 @@ std::expected<mail::EmailQuery, MethodError> parse_query(const CallContext& cont
 
 io::Task<MethodResult> email_query(CallContext& context, const rapidjson::Value& arguments) {
   if (auto ok = check_account(context, arguments); !ok) co_return std::unexpected(ok.error());
-  if (auto ok = check_names(arguments, {"accountId", "filter", "sort", "position", "anchor", "anchorOffset", "limit",
-                                        "calculateTotal", "collapseThreads"});
+  if (auto ok = check_names(arguments, {"accountId", "filter", "sort", "position", "anchor", "anchorOffset",
+                                        "limit", "calculateTotal", "collapseThreads"});
       !ok)
     co_return std::unexpected(ok.error());
   auto total = get_bool(arguments, "calculateTotal", false);

@@ -7,9 +7,12 @@
 namespace postern::jmap {
 namespace {
 
-std::string_view text_of(const rapidjson::Value& value) { return {value.GetString(), value.GetStringLength()}; }
+std::string_view text_of(const rapidjson::Value& value) {
+  return {value.GetString(), value.GetStringLength()};
+}
 
-mail::SetOutcome refused(std::string type, std::string description, std::vector<std::string> properties = {}) {
+mail::SetOutcome refused(std::string type, std::string description,
+                         std::vector<std::string> properties = {}) {
   return mail::SetOutcome{false, std::move(type), std::move(description), std::move(properties)};
 }
 
@@ -107,8 +110,8 @@ void write_set_error(JsonWriter& writer, const mail::SetOutcome& outcome) {
 using Outcomes = std::vector<std::pair<std::string, mail::SetOutcome>>;
 
 // "updated": {id: null}, "notUpdated": {id: SetError}; null where there are none.
-void write_outcomes(JsonWriter& writer, const Outcomes& outcomes, std::string_view done, std::string_view not_done,
-                    bool as_list) {
+void write_outcomes(JsonWriter& writer, const Outcomes& outcomes, std::string_view done,
+                    std::string_view not_done, bool as_list) {
   const auto is_done = [](const auto& o) { return o.second.done; };
   writer.key(done);
   if (std::none_of(outcomes.begin(), outcomes.end(), is_done)) {
@@ -146,7 +149,8 @@ struct SetRequest {
   std::vector<std::size_t> destroy_at;
 };
 
-std::expected<SetRequest, MethodError> parse_set(const CallContext& context, const rapidjson::Value& arguments) {
+std::expected<SetRequest, MethodError> parse_set(const CallContext& context,
+                                                 const rapidjson::Value& arguments) {
   SetRequest request;
   const auto* create = find_member(arguments, "create");
   const auto* update = find_member(arguments, "update");
@@ -161,8 +165,8 @@ std::expected<SetRequest, MethodError> parse_set(const CallContext& context, con
   if (!destroy_ids) return invalid_arguments(destroy_ids.error());
   if (create != nullptr)
     for (const auto& member : create->GetObject())
-      request.created.emplace_back(text_of(member.name),
-                                   refused("forbidden", "this server doesn't create Emails through Email/set"));
+      request.created.emplace_back(
+          text_of(member.name), refused("forbidden", "this server doesn't create Emails through Email/set"));
   const auto destroyed = destroy_ids->value_or(std::vector<std::string_view>{});
   if (update != nullptr) {
     for (const auto& member : update->GetObject()) {
@@ -181,7 +185,8 @@ std::expected<SetRequest, MethodError> parse_set(const CallContext& context, con
     }
   }
   for (auto id : destroyed) {
-    if (std::any_of(request.destroyed.begin(), request.destroyed.end(), [&](const auto& o) { return o.first == id; }))
+    if (std::any_of(request.destroyed.begin(), request.destroyed.end(),
+                    [&](const auto& o) { return o.first == id; }))
       continue;
     auto key = mail::parse_email_id(id);
     request.destroyed.emplace_back(id, key ? mail::SetOutcome{} : refused("notFound", "no such Email"));

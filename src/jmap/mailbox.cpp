@@ -8,8 +8,8 @@ namespace postern::jmap {
 namespace {
 
 constexpr std::array<std::string_view, 11> mailbox_properties{
-    "id", "name", "parentId", "role", "sortOrder", "totalEmails", "unreadEmails", "totalThreads", "unreadThreads",
-    "myRights", "isSubscribed"};
+    "id",           "name",         "parentId",      "role",     "sortOrder",   "totalEmails",
+    "unreadEmails", "totalThreads", "unreadThreads", "myRights", "isSubscribed"};
 
 void write_rights(JsonWriter& writer, const mail::Mailbox& mailbox) {
   writer.start_object();
@@ -58,7 +58,8 @@ void write_property(JsonWriter& writer, std::string_view property, const mail::M
 
 io::Task<MethodResult> mailbox_get(CallContext& context, const rapidjson::Value& arguments) {
   if (auto ok = check_account(context, arguments); !ok) co_return std::unexpected(ok.error());
-  if (auto ok = check_names(arguments, {"accountId", "ids", "properties"}); !ok) co_return std::unexpected(ok.error());
+  if (auto ok = check_names(arguments, {"accountId", "ids", "properties"}); !ok)
+    co_return std::unexpected(ok.error());
   auto ids = get_ids(context, arguments);
   if (!ids) co_return std::unexpected(ids.error());
   auto asked = get_strings(arguments, "properties", mailbox_properties.size() * 2);
@@ -66,7 +67,8 @@ io::Task<MethodResult> mailbox_get(CallContext& context, const rapidjson::Value&
   std::vector<std::string_view> properties{mailbox_properties.begin(), mailbox_properties.end()};
   if (*asked) {
     for (std::size_t i = 0; i < (*asked)->size(); ++i)
-      if (std::find(mailbox_properties.begin(), mailbox_properties.end(), (**asked)[i]) == mailbox_properties.end())
+      if (std::find(mailbox_properties.begin(), mailbox_properties.end(), (**asked)[i]) ==
+          mailbox_properties.end())
         co_return invalid_arguments({json_pointer("/properties", i), "unknown property"});
     std::erase_if(properties, [&](std::string_view p) {
       return p != "id" && std::find((*asked)->begin(), (*asked)->end(), p) == (*asked)->end();

@@ -30,7 +30,8 @@ std::unexpected<MethodError> method_error_of(const Error& error) {
   return method_error("serverFail", sanitize_utf8(error.to_string()));
 }
 
-std::expected<void, MethodError> check_account(const CallContext& context, const rapidjson::Value& arguments) {
+std::expected<void, MethodError> check_account(const CallContext& context,
+                                               const rapidjson::Value& arguments) {
   auto id = require_id(arguments, "accountId");
   if (!id) return invalid_arguments(id.error());
   if (*id != context.account_id) return method_error("accountNotFound");
@@ -47,8 +48,8 @@ std::expected<void, MethodError> check_names(const rapidjson::Value& arguments,
   return {};
 }
 
-std::expected<std::optional<std::vector<std::string_view>>, MethodError> get_ids(const CallContext& context,
-                                                                                 const rapidjson::Value& arguments) {
+std::expected<std::optional<std::vector<std::string_view>>, MethodError> get_ids(
+    const CallContext& context, const rapidjson::Value& arguments) {
   const auto* ids = find_member(arguments, "ids");
   if (ids != nullptr && ids->IsArray() && ids->Size() > context.limits.max_objects_in_get)
     return method_error("requestTooLarge", "more than maxObjectsInGet ids");

@@ -37,7 +37,7 @@ std::expected<void, MethodError> check_account(const CallContext& context, const
 std::expected<void, MethodError> check_names(const rapidjson::Value& arguments,
                                              std::initializer_list<std::string_view> known);
 // The `ids` of a /get: nullopt for null. requestTooLarge over maxObjectsInGet.
-std::expected<std::optional<std::vector<std::string_view>>, MethodError> get_ids(const CallContext& context,
-                                                                                 const rapidjson::Value& arguments);
+std::expected<std::optional<std::vector<std::string_view>>, MethodError> get_ids(
+    const CallContext& context, const rapidjson::Value& arguments);
 
 }  // namespace postern::jmap

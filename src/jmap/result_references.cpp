@@ -76,8 +76,9 @@ void Responses::add(std::string name, std::string arguments, std::string call_id
   all_.push_back(Response{std::move(name), std::move(arguments), std::move(call_id), nullptr});
 }
 
-std::expected<rapidjson::Value, std::string> Responses::resolve(std::string_view call_id, std::string_view name,
-                                                                std::string_view path, Allocator& allocator) {
+std::expected<rapidjson::Value, std::string> Responses::resolve(std::string_view call_id,
+                                                                std::string_view name, std::string_view path,
+                                                                Allocator& allocator) {
   auto it = std::find_if(all_.begin(), all_.end(), [&](const Response& r) { return r.call_id == call_id; });
   if (it == all_.end()) return std::unexpected("resultOf names no earlier call");
   if (it->name != name) return std::unexpected("the call's response has another name: " + it->name);
@@ -101,7 +102,8 @@ std::expected<void, MethodError> resolve_references(rapidjson::Value& arguments,
     if (arguments.HasMember(name.c_str()))
       return method_error("invalidArguments", name + " is given both as a value and as a reference");
     const auto& value = arguments[reference.c_str()];
-    if (!value.IsObject()) return method_error("invalidResultReference", reference + " must be a ResultReference");
+    if (!value.IsObject())
+      return method_error("invalidResultReference", reference + " must be a ResultReference");
     auto result_of = require_string(value, "resultOf", json_pointer({}, reference));
     auto method = require_string(value, "name", json_pointer({}, reference));
     auto path = require_string(value, "path", json_pointer({}, reference));
@@ -110,8 +112,9 @@ std::expected<void, MethodError> resolve_references(rapidjson::Value& arguments,
     auto resolved = responses.resolve(*result_of, *method, *path, allocator);
     if (!resolved) return method_error("invalidResultReference", reference + ": " + resolved.error());
     arguments.RemoveMember(reference.c_str());
-    arguments.AddMember(rapidjson::Value(name.c_str(), static_cast<rapidjson::SizeType>(name.size()), allocator),
-                        *resolved, allocator);
+    arguments.AddMember(
+        rapidjson::Value(name.c_str(), static_cast<rapidjson::SizeType>(name.size()), allocator), *resolved,
+        allocator);
   }
   return {};
 }

@@ -7,10 +7,12 @@ namespace postern::jmap {
 
 io::Task<MethodResult> thread_get(CallContext& context, const rapidjson::Value& arguments) {
   if (auto ok = check_account(context, arguments); !ok) co_return std::unexpected(ok.error());
-  if (auto ok = check_names(arguments, {"accountId", "ids", "properties"}); !ok) co_return std::unexpected(ok.error());
+  if (auto ok = check_names(arguments, {"accountId", "ids", "properties"}); !ok)
+    co_return std::unexpected(ok.error());
   auto ids = get_ids(context, arguments);
   if (!ids) co_return std::unexpected(ids.error());
-  if (!*ids) co_return method_error("requestTooLarge", "ids must be given: an account has too many Threads to list");
+  if (!*ids)
+    co_return method_error("requestTooLarge", "ids must be given: an account has too many Threads to list");
   auto properties = get_strings(arguments, "properties", 10);
   if (!properties) co_return invalid_arguments(properties.error());
   bool with_emails = !*properties;

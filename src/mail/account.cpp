@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
+#include "mail/account_support.hpp"
 #include "postern/base/encoding.hpp"
 #include "postern/imap/command.hpp"
-#include "mail/account_support.hpp"
 
 namespace postern::mail {
 
@@ -20,7 +20,8 @@ const std::error_category& mail_category() {
         case Errc::anchor_not_found: return "the anchor isn't among the results";
         case Errc::server_refused: return "the mail server refused the command";
         case Errc::server_unavailable: return "the mail server can't be reached";
-        case Errc::outcome_unknown: return "the connection broke after a change was sent: its outcome is unknown";
+        case Errc::outcome_unknown:
+          return "the connection broke after a change was sent: its outcome is unknown";
         case Errc::authentication: return "the mail server refused the credentials";
         case Errc::too_large: return "too large";
       }
@@ -39,14 +40,16 @@ Error mail_error(const Error& error) {
     return Error(make_error_code(Errc::not_found), error.context);
   if (code == make_error_code(imap::Errc::no) || code == make_error_code(imap::Errc::bad))
     return Error(make_error_code(Errc::server_refused), error.context);
-  if (code == make_error_code(imap::Errc::too_large)) return Error(make_error_code(Errc::too_large), error.context);
+  if (code == make_error_code(imap::Errc::too_large))
+    return Error(make_error_code(Errc::too_large), error.context);
   return Error(make_error_code(Errc::server_unavailable), error.to_string());
 }
 
 Account::Account(AccountContext context, store::AccountKey key, session::Credentials credentials,
                  std::string client_address)
     : context_(context), key_(key), login_(credentials.login) {
-  pool_ = session::Pool::make(context_.loop, context_.server, std::move(credentials), this, std::move(client_address));
+  pool_ = session::Pool::make(context_.loop, context_.server, std::move(credentials), this,
+                              std::move(client_address));
   counters_ = context_.segment.counters(key_);
   if (counters_ == store::StateCounters{}) counters_ = store::first_counters(context_.loop.clock().wall());
   // What happened while nobody was connected isn't known: the states of before are not those of now.
@@ -186,7 +189,8 @@ io::Task<Result<>> Account::refresh_mailboxes(Duration fresh) {
     }
     if (!is_lost(result.error())) break;
   }
-  if (!result && mailboxes_listed_ && mail_error(result.error()).code == make_error_code(Errc::server_unavailable)) {
+  if (!result && mailboxes_listed_ &&
+      mail_error(result.error()).code == make_error_code(Errc::server_unavailable)) {
     stale_ = true;  // what was listed last is still better than nothing
     co_return Result<>{};
   }
@@ -217,7 +221,8 @@ io::Task<Result<>> Account::list_mailboxes(session::Lease& lease) {
   const bool with_status = extended && lease.tiers().list_status;
   const bool xlist = !lease.tiers().special_use && capabilities.has(Capability::xlist);
   imap::CommandBuilder list(xlist ? "XLIST" : "LIST", capabilities);
-  list.raw(" \"\" \"*\"").expect(imap::Expect::list | (with_status ? imap::Expect::status : imap::Expect::none));
+  list.raw(" \"\" \"*\"")
+      .expect(imap::Expect::list | (with_status ? imap::Expect::status : imap::Expect::none));
   if (extended) {
     list.raw(" RETURN (SUBSCRIBED CHILDREN");
     if (lease.tiers().special_use) list.raw(" SPECIAL-USE");
@@ -242,9 +247,9 @@ io::Task<Result<>> Account::list_mailboxes(session::Lease& lease) {
     context_.loop.logger().warning("too many mailboxes, the rest is not shown", {{"limit", mailboxes_max}});
   auto fresh = builder.finish(utf8_names);
   auto differs = [](const Mailbox& a, const Mailbox& b) {
-    return a.key != b.key || a.encoded_name != b.encoded_name || a.role != b.role || a.subscribed != b.subscribed ||
-           a.selectable != b.selectable || a.status.messages != b.status.messages ||
-           a.status.unseen != b.status.unseen;
+    return a.key != b.key || a.encoded_name != b.encoded_name || a.role != b.role ||
+           a.subscribed != b.subscribed || a.selectable != b.selectable ||
+           a.status.messages != b.status.messages || a.status.unseen != b.status.unseen;
   };
   if (!std::equal(fresh.begin(), fresh.end(), mailboxes_.begin(), mailboxes_.end(),
                   [&](const Mailbox& a, const Mailbox& b) { return !differs(a, b); }))
@@ -277,7 +282,10 @@ io::Task<Result<>> Account::ask_status(session::Lease& lease, MailboxListBuilder
   const auto capabilities = lease.capabilities();
   for (const auto& name : names) {
     imap::CommandBuilder status("STATUS", capabilities);
-    status.sp().encoded_mailbox(name).raw(" (" + status_items(capabilities) + ")").expect(imap::Expect::status);
+    status.sp()
+        .encoded_mailbox(name)
+        .raw(" (" + status_items(capabilities) + ")")
+        .expect(imap::Expect::status);
     auto asked = co_await run(lease, status, [&builder](imap::Response& response) {
       if (auto* data = std::get_if<imap::StatusDataResponse>(&response)) builder.add(*data);
     });

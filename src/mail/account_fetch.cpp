@@ -19,7 +19,8 @@ namespace {
 
 std::vector<std::string> jmap_keywords(const MailboxIndex& index, const MessageEntry& entry) {
   std::vector<std::string> names;
-  for (std::uint8_t bit : {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
+  for (std::uint8_t bit :
+       {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
     if ((entry.flags & bit) != 0) names.emplace_back(keyword_of_system_flag(bit));
   for (const auto& keyword : index.keywords(entry)) names.push_back(ascii_lower(keyword));  // RFC 8621, 4.1.1
   return names;
@@ -40,7 +41,8 @@ void take(MessageSource& source, imap::FetchData& data) {
   if (data.preview) source.preview = std::move(*data.preview);
 }
 
-std::string first_items(const FetchPlan& plan, const imap::CapabilitySet& capabilities, ThreadKey thread_known) {
+std::string first_items(const FetchPlan& plan, const imap::CapabilitySet& capabilities,
+                        ThreadKey thread_known) {
   using imap::Capability;
   std::string items = "UID FLAGS INTERNALDATE RFC822.SIZE";
   if (plan.body_structure) items += " BODYSTRUCTURE";
@@ -65,7 +67,8 @@ std::string first_items(const FetchPlan& plan, const imap::CapabilitySet& capabi
   return items;
 }
 
-ThreadKey thread_of(const imap::FetchData& data, const imap::CapabilitySet& capabilities, const EmailKey& id) {
+ThreadKey thread_of(const imap::FetchData& data, const imap::CapabilitySet& capabilities,
+                    const EmailKey& id) {
   if (data.thread_id) return stable_hash64("objectid\n" + *data.thread_id) | 1;
   if (data.gm_thrid) return stable_hash64("gmail\n" + std::to_string(*data.gm_thrid)) | 1;
   if (capabilities.has(imap::Capability::objectid)) return thread_key_of({}, id);  // THREADID NIL
@@ -77,8 +80,8 @@ ThreadKey thread_of(const imap::FetchData& data, const imap::CapabilitySet& capa
 // Header field names come from clients: only what is a field name (RFC 5322, 2.2) is put into a command.
 bool is_field_name(std::string_view name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
-    return c > 32 && c < 127 && c != ':' && c != '(' && c != ')' && c != '"' && c != '\\' && c != '{' && c != '%' &&
-           c != '*' && c != ']';
+    return c > 32 && c < 127 && c != ':' && c != '(' && c != ')' && c != '"' && c != '\\' && c != '{' &&
+           c != '%' && c != '*' && c != ']';
   });
 }
 
@@ -152,34 +155,35 @@ io::Task<Result<>> Account::fetch_in(ViewPtr view, std::vector<Wanted*> wanted, 
 // The first round: what every message needs; the second: what depends on its structure.
 io::Task<Result<>> Account::fetch_sources(ViewPtr view, const FetchPlan& plan,
                                           std::map<std::uint32_t, MessageSource>& sources) {
-  auto first = co_await on_mailbox(view, [&view, &plan, &sources](session::Lease& lease) -> io::Task<Result<>> {
-    const auto capabilities = lease.capabilities();
-    imap::UidSet uids;
-    bool all_threads_known = true;
-    for (const auto& [uid, source] : sources) {
-      uids.add(uid);
-      const auto* entry = view->index().find(uid);
-      all_threads_known = all_threads_known && entry != nullptr && entry->thread != 0;
-    }
-    const auto items = first_items(plan, capabilities, all_threads_known ? 1 : 0);
-    for (const auto& piece : uids.split(imap::command_line_bytes_max / 2)) {
-      imap::CommandBuilder fetch("UID FETCH", capabilities);
-      fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);
-      auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {
-        auto* answer = std::get_if<imap::FetchResponse>(&response);
-        if (answer == nullptr || !answer->data.uid) return;
-        auto it = sources.find(*answer->data.uid);
-        if (it == sources.end()) return;
-        // Where all threads were known, the fields that tell a thread may not be in the answer.
-        if (plan.thread && !all_threads_known)
-          if (auto thread = thread_of(answer->data, capabilities, it->second.id); thread != 0)
-            view->set_thread(it->first, thread);
-        take(it->second, answer->data);
+  auto first =
+      co_await on_mailbox(view, [&view, &plan, &sources](session::Lease& lease) -> io::Task<Result<>> {
+        const auto capabilities = lease.capabilities();
+        imap::UidSet uids;
+        bool all_threads_known = true;
+        for (const auto& [uid, source] : sources) {
+          uids.add(uid);
+          const auto* entry = view->index().find(uid);
+          all_threads_known = all_threads_known && entry != nullptr && entry->thread != 0;
+        }
+        const auto items = first_items(plan, capabilities, all_threads_known ? 1 : 0);
+        for (const auto& piece : uids.split(imap::command_line_bytes_max / 2)) {
+          imap::CommandBuilder fetch("UID FETCH", capabilities);
+          fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);
+          auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {
+            auto* answer = std::get_if<imap::FetchResponse>(&response);
+            if (answer == nullptr || !answer->data.uid) return;
+            auto it = sources.find(*answer->data.uid);
+            if (it == sources.end()) return;
+            // Where all threads were known, the fields that tell a thread may not be in the answer.
+            if (plan.thread && !all_threads_known)
+              if (auto thread = thread_of(answer->data, capabilities, it->second.id); thread != 0)
+                view->set_thread(it->first, thread);
+            take(it->second, answer->data);
+          });
+          if (!fetched) co_return fetched;
+        }
+        co_return Result<>{};
       });
-      if (!fetched) co_return fetched;
-    }
-    co_return Result<>{};
-  });
   if (!first || !plan.more) co_return first;
   co_return co_await fetch_sections(view, sources, plan);
 }
@@ -269,15 +273,15 @@ io::Task<Result<std::vector<ThreadData>>> Account::threads(std::vector<ThreadKey
     if (!current || !(*view)->missing_threads().empty()) {
       if (empty && !(*view)->attached()) continue;
       auto loaded = co_await load_threads(*view);
-      if (!loaded && loaded.error().code == make_error_code(Errc::server_unavailable)) co_return fail(loaded.error());
+      if (!loaded && loaded.error().code == make_error_code(Errc::server_unavailable))
+        co_return fail(loaded.error());
       if (!loaded) continue;
     }
     for (const auto& entry : (*view)->index().entries()) {
       if (entry.is_deleted()) continue;
       auto it = members.find(entry.thread);
       if (it == members.end()) continue;
-      it->second.push_back(
-          Member{entry.received, id_of(Place{key, (*view)->uid_validity(), entry.uid})});
+      it->second.push_back(Member{entry.received, id_of(Place{key, (*view)->uid_validity(), entry.uid})});
     }
   }
   std::vector<ThreadData> found;
@@ -297,8 +301,13 @@ io::Task<Result<std::vector<ThreadData>>> Account::threads(std::vector<ThreadKey
 
 class AccountBlobReader final : public BlobReader {
  public:
-  AccountBlobReader(std::shared_ptr<Account> account, ViewPtr view, Place place, BlobKey blob, std::uint64_t size)
-      : account_(std::move(account)), view_(std::move(view)), place_(place), blob_(std::move(blob)), size_(size),
+  AccountBlobReader(std::shared_ptr<Account> account, ViewPtr view, Place place, BlobKey blob,
+                    std::uint64_t size)
+      : account_(std::move(account)),
+        view_(std::move(view)),
+        place_(place),
+        blob_(std::move(blob)),
+        size_(size),
         decoder_(blob_.encoding) {}
 
   std::optional<std::uint64_t> size() const override {
@@ -314,8 +323,10 @@ class AccountBlobReader final : public BlobReader {
           view_, [this, &piece, &answered](session::Lease& lease) -> io::Task<Result<>> {
             if (view_->uid_validity() != place_.uid_validity) co_return fail(Errc::not_found);
             imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
-            fetch.sp().number(place_.uid).raw(" (UID BODY.PEEK[" + blob_.section + "]<" + std::to_string(offset_) +
-                                              "." + std::to_string(imap::body_piece_bytes) + ">)");
+            fetch.sp()
+                .number(place_.uid)
+                .raw(" (UID BODY.PEEK[" + blob_.section + "]<" + std::to_string(offset_) + "." +
+                     std::to_string(imap::body_piece_bytes) + ">)");
             fetch.expect(content_fetch);
             co_return co_await run(lease, fetch, [this, &piece, &answered](imap::Response& response) {
               auto* answer = std::get_if<imap::FetchResponse>(&response);
@@ -366,11 +377,13 @@ io::Task<Result<std::unique_ptr<BlobReader>>> Account::open_blob(BlobKey blob) {
   if (!entry->is_known()) {
     std::map<std::uint32_t, MessageSource> sources;
     sources[place.uid].id = blob.email;
-    if (auto fetched = co_await fetch_sources(*view, FetchPlan{}, sources); !fetched) co_return fail(fetched.error());
+    if (auto fetched = co_await fetch_sources(*view, FetchPlan{}, sources); !fetched)
+      co_return fail(fetched.error());
     entry = (*view)->index().find(place.uid);
     if (entry == nullptr) co_return fail(Errc::not_found);
   }
-  co_return std::make_unique<AccountBlobReader>(shared_from_this(), *view, place, std::move(blob), entry->size);
+  co_return std::make_unique<AccountBlobReader>(shared_from_this(), *view, place, std::move(blob),
+                                                entry->size);
 }
 
 }  // namespace postern::mail

@@ -48,26 +48,29 @@ bool has_kind(const Filter& filter, Filter::Kind kind) {
 io::Task<Result<UidList>> Account::search(ViewPtr view, Filter filter) {
   UidList uids;
   imap::StatusResponse refusal;
-  auto done = co_await on_mailbox(view, [&filter, &uids, &refusal](session::Lease& lease) -> io::Task<Result<>> {
-    const auto capabilities = lease.capabilities();
-    uids.clear();
-    auto command = search_command(filter, capabilities);
-    co_return co_await run(
-        lease, command,
-        [&uids](imap::Response& response) {
-          if (auto found = search_result(response)) uids.insert(uids.end(), found->begin(), found->end());
-        },
-        &refusal);
-  });
+  auto done =
+      co_await on_mailbox(view, [&filter, &uids, &refusal](session::Lease& lease) -> io::Task<Result<>> {
+        const auto capabilities = lease.capabilities();
+        uids.clear();
+        auto command = search_command(filter, capabilities);
+        co_return co_await run(
+            lease, command,
+            [&uids](imap::Response& response) {
+              if (auto found = search_result(response)) uids.insert(uids.end(), found->begin(), found->end());
+            },
+            &refusal);
+      });
   if (!done) {
-    if (refusal.code.name == "BADCHARSET") co_return fail(Errc::unsupported_filter, "the server can't search in UTF-8");
+    if (refusal.code.name == "BADCHARSET")
+      co_return fail(Errc::unsupported_filter, "the server can't search in UTF-8");
     co_return fail(done.error());
   }
   std::sort(uids.begin(), uids.end());
   co_return uids;
 }
 
-io::Task<Result<>> Account::search_all(ViewPtr view, const Filter& filter, std::map<std::string, UidList>& found) {
+io::Task<Result<>> Account::search_all(ViewPtr view, const Filter& filter,
+                                       std::map<std::string, UidList>& found) {
   std::vector<const Filter*> searches;
   collect_searches(filter, searches);
   for (const auto* part : searches) {
@@ -91,7 +94,8 @@ io::Task<Result<>> Account::ensure_order(ViewPtr view, Sort sort) {
       const auto capabilities = lease.capabilities();
       auto command = sort_command(sort, capabilities);
       co_return co_await run(lease, command, [&view, &sort](imap::Response& response) {
-        if (auto* sorted = std::get_if<imap::SortResponse>(&response)) view->install_order(sort, sorted->numbers);
+        if (auto* sorted = std::get_if<imap::SortResponse>(&response))
+          view->install_order(sort, sorted->numbers);
       });
     });
   }
@@ -116,7 +120,8 @@ io::Task<Result<std::shared_ptr<const UidList>>> Account::result_of(ViewPtr view
     if (filter.kind != Filter::Kind::always) {
       if (filter.needs_index())
         if (auto filled = co_await fill(view); !filled) co_return fail(filled.error());
-      if (auto searched = co_await search_all(view, filter, found); !searched) co_return fail(searched.error());
+      if (auto searched = co_await search_all(view, filter, found); !searched)
+        co_return fail(searched.error());
     }
     const auto* order = view->order(sort);
     if (order == nullptr) continue;
@@ -160,7 +165,8 @@ EmailQueryResult Account::slice(const EmailQuery& query, const std::vector<Place
 }
 
 io::Task<Result<EmailQueryResult>> Account::query(EmailQuery query) {
-  if (has_kind(query.filter, Filter::Kind::has_attachment)) co_return fail(Errc::unsupported_filter, "hasAttachment");
+  if (has_kind(query.filter, Filter::Kind::has_attachment))
+    co_return fail(Errc::unsupported_filter, "hasAttachment");
   if (query.sort.keys.empty()) query.sort = Sort::newest_first();
   if (auto listed = co_await refresh_mailboxes(Duration::max()); !listed) co_return fail(listed.error());
   // Which mailboxes can have matches at all?
@@ -190,7 +196,8 @@ io::Task<Result<EmailQueryResult>> Account::query(EmailQuery query) {
       if (auto filled = co_await fill(*view); !filled) co_return fail(filled.error());
       for (const auto& sort_key : query.sort.keys)
         if (is_text_property(sort_key.property))
-          if (auto loaded = co_await load_text_keys(*view, sort_key.property); !loaded) co_return fail(loaded.error());
+          if (auto loaded = co_await load_text_keys(*view, sort_key.property); !loaded)
+            co_return fail(loaded.error());
     }
     parts.push_back(Part{*view, std::move(*uids)});
   }
@@ -212,17 +219,20 @@ io::Task<Result<EmailQueryResult>> Account::query(EmailQuery query) {
     for (const auto& part : parts)
       for (auto uid : *part.uids)
         if (const auto* entry = part.view->index().find(uid))
-          items.push_back(Item{Place{part.view->key(), part.view->uid_validity(), uid}, part.view->sort_entry(entry)});
+          items.push_back(
+              Item{Place{part.view->key(), part.view->uid_validity(), uid}, part.view->sort_entry(entry)});
     if (parts.size() > 1)
       std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
         const int c = compare(query.sort, a.sort, b.sort);
-        return c != 0 ? c < 0 : std::tie(a.place.mailbox, a.place.uid) < std::tie(b.place.mailbox, b.place.uid);
+        return c != 0 ? c < 0
+                      : std::tie(a.place.mailbox, a.place.uid) < std::tie(b.place.mailbox, b.place.uid);
       });
     std::vector<Place> all;
     all.reserve(items.size());
     std::set<ThreadKey> threads_seen;
     for (const auto& item : items)
-      if (!query.collapse_threads || threads_seen.insert(item.sort.entry->thread).second) all.push_back(item.place);
+      if (!query.collapse_threads || threads_seen.insert(item.sort.entry->thread).second)
+        all.push_back(item.place);
     result = slice(query, all, status);
   }
   if (!status) co_return fail(status.error());
@@ -232,10 +242,12 @@ io::Task<Result<EmailQueryResult>> Account::query(EmailQuery query) {
 }
 
 // The usual case, at a cost that doesn't grow with the mailbox.
-EmailQueryResult Account::slice_of_one(const EmailQuery& query, const MailboxView& view, const UidList& uids) {
+EmailQueryResult Account::slice_of_one(const EmailQuery& query, const MailboxView& view,
+                                       const UidList& uids) {
   EmailQueryResult result;
   const auto total = static_cast<std::int64_t>(uids.size());
-  const auto position = query.position < 0 ? std::max<std::int64_t>(0, total + query.position) : query.position;
+  const auto position =
+      query.position < 0 ? std::max<std::int64_t>(0, total + query.position) : query.position;
   const auto first = std::min(position, total);
   const auto count = std::min<std::uint64_t>(query.limit, static_cast<std::uint64_t>(total - first));
   result.total = uids.size();

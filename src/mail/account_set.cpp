@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "mail/account_support.hpp"
-#include "postern/imap/limits.hpp"
 #include "postern/base/encoding.hpp"
+#include "postern/imap/limits.hpp"
 
 namespace postern::mail {
 
@@ -54,14 +54,16 @@ std::string imap_flag(const MailboxView& view, std::string_view keyword) {
 
 std::vector<std::string> current_keywords(const MailboxView& view, const MessageEntry& entry) {
   std::vector<std::string> names;
-  for (std::uint8_t bit : {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
+  for (std::uint8_t bit :
+       {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
     if ((entry.flags & bit) != 0) names.emplace_back(keyword_of_system_flag(bit));
   for (const auto& keyword : view.index().keywords(entry)) names.push_back(ascii_lower(keyword));
   return names;
 }
 
 bool contains(const std::vector<std::string>& names, std::string_view name) {
-  return std::any_of(names.begin(), names.end(), [&](const std::string& n) { return iequals_ascii(n, name); });
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& n) { return iequals_ascii(n, name); });
 }
 
 // What a refused command means for the messages it was about.
@@ -69,7 +71,8 @@ std::pair<std::string, std::string> set_error_of(const Error& error, const imap:
   if (refusal.code.name == "OVERQUOTA") return {"overQuota", "the mailbox is over its quota"};
   if (refusal.code.name == "NOPERM") return {"forbidden", "the mail server doesn't permit it"};
   if (error.code == make_error_code(session::Errc::connection_lost))
-    return {"serverFail", "the connection to the mail server broke after the change was sent: its outcome is unknown"};
+    return {"serverFail",
+            "the connection to the mail server broke after the change was sent: its outcome is unknown"};
   if (error.code == make_error_code(imap::Errc::no) || error.code == make_error_code(imap::Errc::bad))
     return {"forbidden", "the mail server refused: " + sanitize_utf8(refusal.text)};
   return {"serverUnavailable", "the mail server can't be reached"};
@@ -77,7 +80,8 @@ std::pair<std::string, std::string> set_error_of(const Error& error, const imap:
 
 }  // namespace
 
-io::Task<Result<std::vector<SetOutcome>>> Account::update(std::vector<EmailUpdate> updates, EffectsHook effects) {
+io::Task<Result<std::vector<SetOutcome>>> Account::update(std::vector<EmailUpdate> updates,
+                                                          EffectsHook effects) {
   if (auto listed = co_await refresh_mailboxes(Duration::max()); !listed) co_return fail(listed.error());
   std::vector<SetOutcome> outcomes(updates.size());
   std::vector<Change> changes(updates.size());
@@ -114,7 +118,8 @@ io::Task<Result<std::vector<SetOutcome>>> Account::update(std::vector<EmailUpdat
     }
     for (auto n : numbers) plan_change(**view, updates[n], changes[n]);
     std::erase_if(here, [](Change* change) { return change->failed(); });
-    if (auto applied = co_await apply_changes(*view, std::move(here), effects); !applied) co_return fail(applied.error());
+    if (auto applied = co_await apply_changes(*view, std::move(here), effects); !applied)
+      co_return fail(applied.error());
   }
   co_return outcomes;
 }
@@ -144,7 +149,8 @@ void Account::plan_change(const MailboxView& view, const EmailUpdate& update, Ch
   for (const auto& [keyword, on] : update.keyword_changes) want(keyword, on);
   for (const auto& flag : change.add) {
     std::string_view keyword = flag;
-    for (std::uint8_t bit : {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
+    for (std::uint8_t bit :
+         {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
       if (flag == imap_name_of_system_flag(bit)) keyword = keyword_of_system_flag(bit);
     if (!may_store(view, keyword))
       return change.fail_with("invalidProperties", "the mail server doesn't keep this keyword here: " + flag,
@@ -153,7 +159,8 @@ void Account::plan_change(const MailboxView& view, const EmailUpdate& update, Ch
   // Mailboxes
   std::set<MailboxKey> mailboxes{change.place.mailbox};
   if (update.mailboxes) mailboxes = {update.mailboxes->begin(), update.mailboxes->end()};
-  for (const auto& [key, in] : update.mailbox_changes) in ? (void)mailboxes.insert(key) : (void)mailboxes.erase(key);
+  for (const auto& [key, in] : update.mailbox_changes)
+    in ? (void)mailboxes.insert(key) : (void)mailboxes.erase(key);
   for (auto key : mailboxes) {
     const auto* mailbox = find_mailbox(key);
     if (mailbox == nullptr || !mailbox->selectable)
@@ -203,7 +210,8 @@ io::Task<Result<std::vector<SetOutcome>>> Account::destroy(std::vector<EmailKey>
     }
     std::erase_if(here, [](Change* change) { return change->failed(); });
     if (!view) continue;
-    if (auto applied = co_await apply_changes(*view, here, effects); !applied) co_return fail(applied.error());
+    if (auto applied = co_await apply_changes(*view, here, effects); !applied)
+      co_return fail(applied.error());
   }
   co_return outcomes;
 }
@@ -286,7 +294,8 @@ io::Task<Result<>> Account::store_keywords(session::Lease& lease, std::vector<Ch
   co_return Result<>{};
 }
 
-io::Task<Result<>> Account::move_messages(session::Lease& lease, MailboxKey target, std::vector<Change*> changes) {
+io::Task<Result<>> Account::move_messages(session::Lease& lease, MailboxKey target,
+                                          std::vector<Change*> changes) {
   const auto* mailbox = find_mailbox(target);
   if (mailbox == nullptr) co_return Result<>{};
   const auto target_name = mailbox->encoded_name;

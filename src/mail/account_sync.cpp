@@ -62,7 +62,8 @@ io::Task<Result<>> Account::sync(session::Lease& lease, ViewPtr view, const Sort
       case SyncNeed::flags: result = co_await sync_flags(lease, view, 0); break;
       case SyncNeed::arrivals: {
         imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
-        fetch.raw(" " + std::to_string(std::uint64_t{view->index().largest_uid()} + 1) + ":* ").raw(index_items);
+        fetch.raw(" " + std::to_string(std::uint64_t{view->index().largest_uid()} + 1) + ":* ")
+            .raw(index_items);
         fetch.expect(imap::Expect::fetch);
         result = co_await run(lease, fetch);  // the view hears it as its observer
         break;
@@ -200,7 +201,8 @@ io::Task<Result<>> Account::load_text_keys(ViewPtr view, SortKey::Property prope
     }
     // What the server left out sorts as empty, rather than being asked for again and again.
     for (const auto& entry : view->index().entries())
-      if (missing.contains(entry.uid) && !view->has_key(property, entry.uid)) view->put_key(property, entry.uid, {});
+      if (missing.contains(entry.uid) && !view->has_key(property, entry.uid))
+        view->put_key(property, entry.uid, {});
     co_return Result<>{};
   });
 }

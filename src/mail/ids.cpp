@@ -17,7 +17,8 @@ void put_u32(std::string& out, std::uint32_t v) {
 }
 std::uint64_t get(std::string_view bytes, std::size_t at, int size) {
   std::uint64_t v = 0;
-  for (int i = 0; i < size; ++i) v = v << 8 | static_cast<unsigned char>(bytes[at + static_cast<std::size_t>(i)]);
+  for (int i = 0; i < size; ++i)
+    v = v << 8 | static_cast<unsigned char>(bytes[at + static_cast<std::size_t>(i)]);
   return v;
 }
 

@@ -193,7 +193,8 @@ bool MailboxIndex::set_thread(std::uint32_t uid, ThreadKey thread) {
 std::vector<std::string> MailboxIndex::keywords(const MessageEntry& entry) const {
   std::vector<std::string> names;
   for (std::uint32_t n = 0; n < keyword_bits && n < keyword_table_.size(); ++n)
-    if ((entry.flags & (std::uint64_t{MessageEntry::first_keyword} << n)) != 0) names.push_back(keyword_table_.name(n));
+    if ((entry.flags & (std::uint64_t{MessageEntry::first_keyword} << n)) != 0)
+      names.push_back(keyword_table_.name(n));
   if ((entry.flags & MessageEntry::overflow) != 0) {
     if (auto it = overflow_.find(entry.uid); it != overflow_.end())
       for (auto n : it->second) names.push_back(keyword_table_.name(n));

@@ -20,10 +20,18 @@ bool has(const imap::ListResponse& response, std::string_view attribute) {
 // RFC 6154, XLIST's own \Inbox, \AllMail, \Starred, \Spam, and RFC 8457.
 Role role_of_attributes(const imap::ListResponse& response) {
   static constexpr std::array<std::pair<std::string_view, Role>, 12> roles{{
-      {"\\inbox", Role::inbox}, {"\\archive", Role::archive}, {"\\drafts", Role::drafts},
-      {"\\flagged", Role::flagged}, {"\\starred", Role::flagged}, {"\\important", Role::important},
-      {"\\junk", Role::junk}, {"\\spam", Role::junk}, {"\\sent", Role::sent},
-      {"\\trash", Role::trash}, {"\\all", Role::all}, {"\\allmail", Role::all},
+      {"\\inbox", Role::inbox},
+      {"\\archive", Role::archive},
+      {"\\drafts", Role::drafts},
+      {"\\flagged", Role::flagged},
+      {"\\starred", Role::flagged},
+      {"\\important", Role::important},
+      {"\\junk", Role::junk},
+      {"\\spam", Role::junk},
+      {"\\sent", Role::sent},
+      {"\\trash", Role::trash},
+      {"\\all", Role::all},
+      {"\\allmail", Role::all},
   }};
   for (const auto& [attribute, role] : roles)
     if (has(response, attribute)) return role;
@@ -74,20 +82,50 @@ MailboxKey mailbox_key(std::string_view object_id, std::string_view encoded_name
 
 Role role_of_name(std::string_view utf8_name) {
   static constexpr std::array<std::pair<std::string_view, Role>, 44> names{{
-      {"sent", Role::sent}, {"sent items", Role::sent}, {"sent mail", Role::sent}, {"sent messages", Role::sent},
-      {"gesendet", Role::sent}, {"gesendete objekte", Role::sent}, {"gesendete elemente", Role::sent},
-      {"envoyés", Role::sent}, {"éléments envoyés", Role::sent}, {"enviados", Role::sent},
-      {"elementos enviados", Role::sent}, {"inviata", Role::sent}, {"posta inviata", Role::sent},
-      {"verzonden items", Role::sent}, {"skickat", Role::sent}, {"отправленные", Role::sent},
-      {"wysłane", Role::sent}, {"送信済み", Role::sent}, {"已发送", Role::sent},
-      {"drafts", Role::drafts}, {"entwürfe", Role::drafts}, {"brouillons", Role::drafts},
-      {"borradores", Role::drafts}, {"bozze", Role::drafts}, {"concepten", Role::drafts},
-      {"черновики", Role::drafts}, {"下書き", Role::drafts}, {"草稿", Role::drafts},
-      {"trash", Role::trash}, {"deleted items", Role::trash}, {"deleted messages", Role::trash},
-      {"papierkorb", Role::trash}, {"gelöschte objekte", Role::trash}, {"corbeille", Role::trash},
-      {"papelera", Role::trash}, {"cestino", Role::trash}, {"удаленные", Role::trash}, {"ごみ箱", Role::trash},
-      {"junk", Role::junk}, {"spam", Role::junk}, {"junk e-mail", Role::junk}, {"bulk mail", Role::junk},
-      {"archive", Role::archive}, {"archiv", Role::archive},
+      {"sent", Role::sent},
+      {"sent items", Role::sent},
+      {"sent mail", Role::sent},
+      {"sent messages", Role::sent},
+      {"gesendet", Role::sent},
+      {"gesendete objekte", Role::sent},
+      {"gesendete elemente", Role::sent},
+      {"envoyés", Role::sent},
+      {"éléments envoyés", Role::sent},
+      {"enviados", Role::sent},
+      {"elementos enviados", Role::sent},
+      {"inviata", Role::sent},
+      {"posta inviata", Role::sent},
+      {"verzonden items", Role::sent},
+      {"skickat", Role::sent},
+      {"отправленные", Role::sent},
+      {"wysłane", Role::sent},
+      {"送信済み", Role::sent},
+      {"已发送", Role::sent},
+      {"drafts", Role::drafts},
+      {"entwürfe", Role::drafts},
+      {"brouillons", Role::drafts},
+      {"borradores", Role::drafts},
+      {"bozze", Role::drafts},
+      {"concepten", Role::drafts},
+      {"черновики", Role::drafts},
+      {"下書き", Role::drafts},
+      {"草稿", Role::drafts},
+      {"trash", Role::trash},
+      {"deleted items", Role::trash},
+      {"deleted messages", Role::trash},
+      {"papierkorb", Role::trash},
+      {"gelöschte objekte", Role::trash},
+      {"corbeille", Role::trash},
+      {"papelera", Role::trash},
+      {"cestino", Role::trash},
+      {"удаленные", Role::trash},
+      {"ごみ箱", Role::trash},
+      {"junk", Role::junk},
+      {"spam", Role::junk},
+      {"junk e-mail", Role::junk},
+      {"bulk mail", Role::junk},
+      {"archive", Role::archive},
+      {"archiv", Role::archive},
   }};
   // ASCII letters without regard to case; others as they are usually written.
   auto lower = ascii_lower(utf8_name);
@@ -111,7 +149,9 @@ void MailboxListBuilder::add(const imap::ListResponse& response) {
   listed_[response.mailbox] = response;
 }
 
-void MailboxListBuilder::add(const imap::StatusDataResponse& response) { status_[response.mailbox] = response; }
+void MailboxListBuilder::add(const imap::StatusDataResponse& response) {
+  status_[response.mailbox] = response;
+}
 
 std::vector<Mailbox> MailboxListBuilder::finish(bool utf8_names) {
   std::vector<Mailbox> made;
@@ -132,8 +172,9 @@ std::vector<Mailbox> MailboxListBuilder::finish(bool utf8_names) {
     if (auto it = status_.find(encoded); it != status_.end()) {
       const auto& s = it->second;
       m.object_id = s.mailbox_id.value_or("");
-      m.status = MailboxStatus{s.messages.value_or(0), s.unseen.value_or(0), s.uid_next.value_or(0),
-                               s.uid_validity.value_or(0), s.highest_modseq.value_or(0), s.messages.has_value()};
+      m.status =
+          MailboxStatus{s.messages.value_or(0),     s.unseen.value_or(0),         s.uid_next.value_or(0),
+                        s.uid_validity.value_or(0), s.highest_modseq.value_or(0), s.messages.has_value()};
     }
     m.key = mailbox_key(m.object_id, encoded);
     // Two mailboxes never share a key, even if the hash (or a broken server's OBJECTID) says so.

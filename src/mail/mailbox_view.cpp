@@ -68,23 +68,21 @@ void MailboxView::take_deleted(const UidList& uids) {
 void MailboxView::sync_finished(SyncNeed what) {
   switch (what) {
     case SyncNeed::changes_since:
-    case SyncNeed::flags:
-      resync_ = SyncNeed::none;
-      break;
+    case SyncNeed::flags: resync_ = SyncNeed::none; break;
     case SyncNeed::arrivals:
       // Asked for everything behind the largest UID, and the count still doesn't fit.
       if (exists_ > index_.size()) relist_ = true;
       break;
     case SyncNeed::list:
-    case SyncNeed::none:
-      break;
+    case SyncNeed::none: break;
   }
 }
 
 // --- Orders ---
 
 MailboxView::Order* MailboxView::find_order(const std::string& signature) {
-  auto it = std::find_if(orders_.begin(), orders_.end(), [&](const Order& o) { return o.signature == signature; });
+  auto it =
+      std::find_if(orders_.begin(), orders_.end(), [&](const Order& o) { return o.signature == signature; });
   if (it == orders_.end()) return nullptr;
   it->used = ++uses_;
   return &*it;
@@ -160,11 +158,12 @@ void MailboxView::insert_into_orders(std::uint32_t uid) {
       order.stale = true;
       continue;
     }
-    auto at = std::lower_bound(order.uids.begin(), order.uids.end(), uid, [&](std::uint32_t other, std::uint32_t) {
-      const auto* there = index_.find(other);
-      int c = there == nullptr ? 0 : compare(order.sort, sort_entry(there), sort_entry(entry));
-      return c != 0 ? c < 0 : other < uid;
-    });
+    auto at =
+        std::lower_bound(order.uids.begin(), order.uids.end(), uid, [&](std::uint32_t other, std::uint32_t) {
+          const auto* there = index_.find(other);
+          int c = there == nullptr ? 0 : compare(order.sort, sort_entry(there), sort_entry(entry));
+          return c != 0 ? c < 0 : other < uid;
+        });
     order.uids.insert(at, uid);
   }
 }
@@ -180,7 +179,8 @@ std::shared_ptr<const UidList> MailboxView::cached_result(const std::string& sig
 }
 
 void MailboxView::cache_result(std::string signature, std::shared_ptr<const UidList> result) {
-  std::erase_if(results_, [&](const CachedResult& r) { return r.version != version_ || r.signature == signature; });
+  std::erase_if(results_,
+                [&](const CachedResult& r) { return r.version != version_ || r.signature == signature; });
   if (results_.size() >= query_results_max) results_.erase(results_.begin());
   results_.push_back(CachedResult{std::move(signature), version_, std::move(result)});
 }
@@ -211,7 +211,8 @@ std::optional<MailboxView::ThreadCounts> MailboxView::thread_counts() {
 std::size_t MailboxView::memory_bytes() const {
   auto bytes = sizeof(*this) + index_.memory_bytes() + texts_.memory_bytes();
   for (const auto& order : orders_) bytes += sizeof(order) + order.uids.capacity() * sizeof(std::uint32_t);
-  for (const auto& result : results_) bytes += sizeof(result) + result.uids->capacity() * sizeof(std::uint32_t);
+  for (const auto& result : results_)
+    bytes += sizeof(result) + result.uids->capacity() * sizeof(std::uint32_t);
   return bytes;
 }
 
@@ -321,7 +322,8 @@ void MailboxView::on_fetch(const imap::FetchData& data) {
   const bool was_known = before->is_known();
   const auto change = index_.apply(uid, data);
   const auto* after = index_.find(uid);
-  if (arrived || (!was_known && change == MailboxIndex::Change::filled && was_deleted != after->is_deleted())) {
+  if (arrived ||
+      (!was_known && change == MailboxIndex::Change::filled && was_deleted != after->is_deleted())) {
     if (after->is_deleted())
       remove_from_orders(uid);
     else

@@ -49,8 +49,7 @@ bool is_search_condition(Filter::Kind kind) {
     case Filter::Kind::bcc:
     case Filter::Kind::subject:
     case Filter::Kind::body:
-    case Filter::Kind::header:
-      return true;
+    case Filter::Kind::header: return true;
     case Filter::Kind::all_of:
     case Filter::Kind::any_of:
     case Filter::Kind::none_of:
@@ -64,8 +63,7 @@ bool is_search_condition(Filter::Kind kind) {
     case Filter::Kind::max_size:
     case Filter::Kind::has_keyword:
     case Filter::Kind::not_keyword:
-    case Filter::Kind::has_attachment:
-      return false;
+    case Filter::Kind::has_attachment: return false;
   }
   return false;
 }
@@ -97,8 +95,7 @@ Filter Filter::in(MailboxKey mailbox) const {
       for (const auto& child : children) decided.push_back(child.in(mailbox));
       return simplified(kind, std::move(decided));
     }
-    default:
-      return *this;
+    default: return *this;
   }
 }
 
@@ -114,8 +111,7 @@ bool Filter::needs_index() const {
     case Kind::min_size:
     case Kind::max_size:
     case Kind::has_keyword:
-    case Kind::not_keyword:
-      return true;
+    case Kind::not_keyword: return true;
     default:
       return std::any_of(children.begin(), children.end(), [](const Filter& c) { return c.needs_index(); });
   }
@@ -132,20 +128,19 @@ std::string Sort::signature() const {
 }
 
 bool Sort::is_local() const {
-  return std::none_of(keys.begin(), keys.end(), [](const SortKey& key) { return is_text_property(key.property); });
+  return std::none_of(keys.begin(), keys.end(),
+                      [](const SortKey& key) { return is_text_property(key.property); });
 }
 
 bool is_text_property(SortKey::Property property) {
   switch (property) {
     case SortKey::Property::received_at:
     case SortKey::Property::size:
-    case SortKey::Property::has_keyword:
-      return false;
+    case SortKey::Property::has_keyword: return false;
     case SortKey::Property::sent_at:
     case SortKey::Property::from:
     case SortKey::Property::to:
-    case SortKey::Property::subject:
-      return true;
+    case SortKey::Property::subject: return true;
   }
   return false;
 }
@@ -153,12 +148,9 @@ bool is_text_property(SortKey::Property property) {
 bool matches(const Filter& filter, const MailboxIndex& index, const MessageEntry& entry) {
   auto each = [&](const Filter& child) { return matches(child, index, entry); };
   switch (filter.kind) {
-    case Filter::Kind::all_of:
-      return std::all_of(filter.children.begin(), filter.children.end(), each);
-    case Filter::Kind::any_of:
-      return std::any_of(filter.children.begin(), filter.children.end(), each);
-    case Filter::Kind::none_of:
-      return std::none_of(filter.children.begin(), filter.children.end(), each);
+    case Filter::Kind::all_of: return std::all_of(filter.children.begin(), filter.children.end(), each);
+    case Filter::Kind::any_of: return std::any_of(filter.children.begin(), filter.children.end(), each);
+    case Filter::Kind::none_of: return std::none_of(filter.children.begin(), filter.children.end(), each);
     case Filter::Kind::always: return true;
     case Filter::Kind::never: return false;
     case Filter::Kind::before: return entry.received < filter.number;
@@ -177,8 +169,7 @@ bool matches(const Filter& filter, const MailboxIndex& index, const MessageEntry
     case Filter::Kind::bcc:
     case Filter::Kind::subject:
     case Filter::Kind::body:
-    case Filter::Kind::header:
-      return false;
+    case Filter::Kind::header: return false;
   }
   return false;
 }
@@ -207,7 +198,8 @@ int compare(const Sort& sort, const SortEntry& a, const SortEntry& b) {
       case SortKey::Property::size: order = three_way(a.entry->size, b.entry->size); break;
       case SortKey::Property::has_keyword:
         // false before true (RFC 8621, 4.4.2)
-        order = three_way(a.index->has_keyword(*a.entry, key.keyword), b.index->has_keyword(*b.entry, key.keyword));
+        order = three_way(a.index->has_keyword(*a.entry, key.keyword),
+                          b.index->has_keyword(*b.entry, key.keyword));
         break;
       case SortKey::Property::sent_at:
       case SortKey::Property::from:

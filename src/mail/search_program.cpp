@@ -12,7 +12,8 @@ std::string_view sort_criterion(SortKey::Property property) {
     case SortKey::Property::received_at: return "ARRIVAL";
     case SortKey::Property::sent_at: return "DATE";
     case SortKey::Property::size: return "SIZE";
-    case SortKey::Property::from: return "DISPLAYFROM";  // RFC 5957: by name, else by address, as RFC 8621 wants
+    case SortKey::Property::from:
+      return "DISPLAYFROM";  // RFC 5957: by name, else by address, as RFC 8621 wants
     case SortKey::Property::to: return "DISPLAYTO";
     case SortKey::Property::subject: return "SUBJECT";
     case SortKey::Property::has_keyword: return {};

@@ -107,8 +107,10 @@ std::string base_subject(std::string_view subject) {
   auto s = trim_ascii(subject);
   for (bool again = true; again;) {
     again = false;
-    while (strip_suffix(s)) {}
-    while (strip_reply(s) || strip_blob(s)) {}
+    while (strip_suffix(s)) {
+    }
+    while (strip_reply(s) || strip_blob(s)) {
+    }
     // "[fwd: ...]"
     if (s.size() > 6 && iequals_ascii(s.substr(0, 5), "[fwd:") && s.back() == ']') {
       s = trim_ascii(s.substr(5, s.size() - 6));

@@ -367,6 +367,7 @@ void PoolCore::shut_down() {
   const auto connections = std::exchange(connections_, {});
   for (const auto& connection : connections) {
     connection->detach();
+    connection->selection().forget_all();
     connection->close(closed_error());
   }
   if (opening_connection_) opening_connection_->close(closed_error());

@@ -29,6 +29,7 @@ class Selection {
   void succeeded(const imap::StatusResponse& ok);
   void failed();
   void forget(const MailboxObserver& observer);
+  void forget_all() { observer_ = nullptr; }
   // True if the response was about the mailbox.
   bool on_untagged(imap::Response& response);
 

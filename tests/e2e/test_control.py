@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import urllib.error
 import urllib.request
 
 import pytest
@@ -50,6 +51,28 @@ def test_plain_text_output(stack, client, person):
     assert done.returncode == 0 and person.user in done.stdout
 
 
+def posternctl(stack, *arguments):
+    return subprocess.run([stack.postern.programs["posternctl"], "--control", stack.postern.control_socket, *arguments],
+                          capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_end_session(stack, client, person):
+    tag = stack.postern.control("sessions", person.user)["sessions"][0]["tag"]
+    assert client.get("/jmap/session").status == 200
+    assert [session["tag"] for session in stack.postern.control("end-session", tag)["ended"]] == [tag]
+    assert client.get("/jmap/session").status == 401
+    assert stack.postern.control("sessions", person.user)["sessions"] == []
+    assert stack.postern.control("accounts", person.user)["accounts"] == []
+    done = posternctl(stack, "end-session", tag)
+    assert done.returncode == 1 and tag in done.stderr
+
+
+def test_wrong_usage(stack):
+    for arguments in ((), ("nonsense",), ("log-level",), ("status", "--nonsense")):
+        assert posternctl(stack, *arguments).returncode == 2, arguments
+    assert posternctl(stack, "log-level", "loud").returncode == 1
+
+
 def test_log_level(stack, client):
     stack.postern.control("log-level", "error")
     size = os.path.getsize(stack.postern.broker.log)
@@ -83,8 +106,18 @@ def test_upgrade_loses_nobody(stack, client, how):
 
 
 def test_reload(stack, client):
-    assert stack.postern.control("reload") is not None
+    assert stack.postern.control("reload")["needRestart"] == []
     assert client.get("/jmap/session").status == 200
+
+
+def test_reload_tells_what_needs_a_restart(stack, client):
+    stack.postern.configure({"imap": {"connections_per_account": 3},
+                             "http": {"public_url": "https://mail.example.org"}})
+    assert stack.postern.control("reload")["needRestart"] == ["imap"]
+    assert client.get("/jmap/session").json()["apiUrl"].startswith("https://mail.example.org/")
+    del stack.postern.tables["imap"]["connections_per_account"], stack.postern.tables["http"]
+    stack.postern.configure({})
+    assert stack.postern.control("reload")["needRestart"] == []
 
 
 def test_broken_configuration_is_not_reloaded(stack, client):
@@ -114,7 +147,7 @@ def test_metrics_and_health(stack, client, metrics_port):
     samples = [line for line in text.split("\n") if line and not line.startswith("#")]
     assert samples and all(line.startswith("postern_") and len(line.rsplit(" ", 1)) == 2 for line in samples)
     assert any("login" in line for line in samples)
-    with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/health", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/healthz", timeout=10) as answer:
         assert answer.status == 200
 
 
@@ -131,9 +164,19 @@ def test_check_config_names_what_is_wrong(run, tables, named):
     assert status != 0 and named in said and postern.config in said
 
 
-def test_drain(stack, client):
-    """Last of the file: the broker takes no new people from here on, and serves the old."""
+def test_drain_and_undrain(stack, client, metrics_port):
     stack.postern.control("drain")
-    assert client.get("/jmap/session").status in (200, 503)
+    assert stack.postern.control("status")["draining"]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/healthz", timeout=10)
+    assert refused.value.code == 503
+    # After the worker's wait for a broker that takes requests.
+    assert client.get("/jmap/session").status == 503
+    stack.postern.control("undrain")
+    assert client.get("/jmap/session").status == 200
+
+
+def test_a_restart_ends_draining(stack, client):
+    stack.postern.control("drain")
     stack.postern.broker.restart()
     assert client.get("/jmap/session").status == 200

@@ -45,7 +45,7 @@ struct CallContext {
   mail::Mailstore& store;
   std::string account_id;
   const Limits& limits;
-  mail::EffectsHook effects;   // see Mailstore
+  mail::EffectsHook effects;  // see Mailstore
   std::string session_state;
 };
 
@@ -53,7 +53,7 @@ struct ApiResponse {
   std::uint16_t status = 200;
   std::string content_type = "application/json";
   std::string body;
-  std::string retry_after;  // seconds, with status 503 or 429
+  std::string retry_after;   // seconds, with status 503 or 429
   bool unavailable = false;  // no method could be answered, since the IMAP server can't be reached
 };
 
@@ -62,7 +62,8 @@ io::Task<ApiResponse> handle_api_request(std::string body, CallContext context);
 
 // A problem document (RFC 7807) for request-level errors: RFC 8620, 3.6.1, and ours.
 // `type` is the last part of urn:ietf:params:jmap:error:..., or "about:blank".
-ApiResponse problem(std::uint16_t status, std::string_view type, std::string_view detail, std::string_view limit = {});
+ApiResponse problem(std::uint16_t status, std::string_view type, std::string_view detail,
+                    std::string_view limit = {});
 
 // --- The session resource (RFC 8620, 2) ---
 

@@ -26,8 +26,8 @@ namespace postern::mail {
 
 struct MailOptions {
   Duration mailbox_list_fresh = std::chrono::seconds(30);  // LIST and STATUS are asked again after that
-  std::uint32_t fill_messages = 10'000;   // UIDs asked about by one command while an index fills
-  std::uint32_t fetch_messages = 1'000;   // messages in one FETCH of header fields
+  std::uint32_t fill_messages = 10'000;  // UIDs asked about by one command while an index fills
+  std::uint32_t fetch_messages = 1'000;  // messages in one FETCH of header fields
 };
 
 struct AccountContext {
@@ -59,7 +59,8 @@ class Account final : public Mailstore,
   io::Task<Result<EmailQueryResult>> query(EmailQuery query) override;
   io::Task<Result<std::vector<EmailItem>>> fetch(std::vector<EmailKey> ids, FetchPlan plan) override;
   io::Task<Result<std::vector<ThreadData>>> threads(std::vector<ThreadKey> keys) override;
-  io::Task<Result<std::vector<SetOutcome>>> update(std::vector<EmailUpdate> updates, EffectsHook effects) override;
+  io::Task<Result<std::vector<SetOutcome>>> update(std::vector<EmailUpdate> updates,
+                                                   EffectsHook effects) override;
   io::Task<Result<std::vector<SetOutcome>>> destroy(std::vector<EmailKey> ids, EffectsHook effects) override;
   io::Task<Result<std::unique_ptr<BlobReader>>> open_blob(BlobKey blob) override;
   bool answered_stale() const override { return stale_; }
@@ -111,8 +112,10 @@ class Account final : public Mailstore,
 
   // --- account_fetch.cpp ---
   struct Wanted;
-  io::Task<Result<>> fetch_in(ViewPtr view, std::vector<Wanted*> wanted, const FetchPlan& plan, std::uint32_t number);
-  io::Task<Result<>> fetch_sources(ViewPtr view, const FetchPlan& plan, std::map<std::uint32_t, MessageSource>& sources);
+  io::Task<Result<>> fetch_in(ViewPtr view, std::vector<Wanted*> wanted, const FetchPlan& plan,
+                              std::uint32_t number);
+  io::Task<Result<>> fetch_sources(ViewPtr view, const FetchPlan& plan,
+                                   std::map<std::uint32_t, MessageSource>& sources);
   io::Task<Result<>> fetch_sections(ViewPtr view, std::map<std::uint32_t, MessageSource>& sources,
                                     const FetchPlan& plan);
   io::Task<Result<>> load_threads(ViewPtr view);

@@ -43,14 +43,17 @@ class FragmentCache {
   static constexpr std::size_t entry_overhead_bytes = 200;  // list and hash nodes, control block, string
   struct KeyHash {
     std::size_t operator()(const Key& key) const {
-      return PlaceHash{}(key.email) ^ static_cast<std::size_t>(key.account * 31 + key.plan * 0x9E3779B97F4A7C15ull);
+      return PlaceHash{}(key.email) ^
+             static_cast<std::size_t>(key.account * 31 + key.plan * 0x9E3779B97F4A7C15ull);
     }
   };
   struct Entry {
     Key key;
     std::shared_ptr<const Fragment> fragment;
   };
-  std::size_t cost(const Fragment& fragment) const { return fragment.bytes.capacity() + entry_overhead_bytes; }
+  std::size_t cost(const Fragment& fragment) const {
+    return fragment.bytes.capacity() + entry_overhead_bytes;
+  }
   void erase(std::list<Entry>::iterator it);
 
   const std::size_t budget_bytes_;

@@ -50,7 +50,8 @@ inline constexpr std::size_t blob_section_bytes_max = 100;
 
 struct PlaceHash {
   std::size_t operator()(const Place& p) const {
-    std::uint64_t h = p.mailbox ^ (static_cast<std::uint64_t>(p.uid_validity) << 32 | p.uid) * 0x9E3779B97F4A7C15ull;
+    std::uint64_t h =
+        p.mailbox ^ (static_cast<std::uint64_t>(p.uid_validity) << 32 | p.uid) * 0x9E3779B97F4A7C15ull;
     h ^= h >> 32;
     return static_cast<std::size_t>(h * 0xD6E8FEB86659FD93ull);
   }

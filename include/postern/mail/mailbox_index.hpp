@@ -43,12 +43,12 @@ struct MessageEntry {
     deleted = imap::Flags::deleted,
     draft = imap::Flags::draft,
     system_mask = 0x1F,
-    overflow = 1u << 6,   // has keywords beyond keyword_bits
-    known = 1u << 7,      // flags, date and size are known
+    overflow = 1u << 6,  // has keywords beyond keyword_bits
+    known = 1u << 7,     // flags, date and size are known
     first_keyword = 1u << 8,
   };
   std::uint32_t uid = 0;
-  std::uint32_t size = 0;  // RFC822.SIZE, at most 2^32-1
+  std::uint32_t size = 0;     // RFC822.SIZE, at most 2^32-1
   std::int64_t received = 0;  // INTERNALDATE, Unix seconds
   std::uint64_t flags = 0;
   ThreadKey thread = 0;  // 0: not known
@@ -85,7 +85,8 @@ class MailboxIndex {
 
   // Keywords of a message, without system flags, in the server's spelling.
   std::vector<std::string> keywords(const MessageEntry& entry) const;
-  bool has_keyword(const MessageEntry& entry, std::string_view keyword) const;  // a JMAP keyword: "$seen", "foo"
+  bool has_keyword(const MessageEntry& entry,
+                   std::string_view keyword) const;  // a JMAP keyword: "$seen", "foo"
   // Bit of a JMAP keyword, for counting and filtering over many entries; 0 if no message has it,
   // nullopt if it takes has_keyword (beyond keyword_bits).
   std::optional<std::uint64_t> keyword_bit(std::string_view keyword) const;

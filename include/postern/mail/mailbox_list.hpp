@@ -16,9 +16,22 @@
 
 namespace postern::mail {
 
-inline constexpr std::size_t mailboxes_max = 20'000;  // in one account; more are not shown, and that is logged
+inline constexpr std::size_t mailboxes_max =
+    20'000;  // in one account; more are not shown, and that is logged
 
-enum class Role : std::uint8_t { none, inbox, archive, drafts, flagged, important, junk, sent, trash, all, subscribed };
+enum class Role : std::uint8_t {
+  none,
+  inbox,
+  archive,
+  drafts,
+  flagged,
+  important,
+  junk,
+  sent,
+  trash,
+  all,
+  subscribed
+};
 std::string_view to_string(Role role);  // RFC 8621 / the IANA registry's names, "" for none
 
 struct MailboxStatus {
@@ -44,7 +57,7 @@ struct Mailbox {
 // Collects one LIST's worth of responses and makes the table of them.
 class MailboxListBuilder {
  public:
-  void add(const imap::ListResponse& response);   // LIST, XLIST or LSUB (which marks as subscribed)
+  void add(const imap::ListResponse& response);  // LIST, XLIST or LSUB (which marks as subscribed)
   void add(const imap::StatusDataResponse& response);
   // `utf8_names`: names are UTF-8 already (UTF8=ACCEPT or IMAP4rev2).
   std::vector<Mailbox> finish(bool utf8_names);

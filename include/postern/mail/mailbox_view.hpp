@@ -43,8 +43,8 @@ enum class SyncNeed : std::uint8_t {
   flags,          // UIDs and flags of everything: no CONDSTORE
 };
 
-inline constexpr std::size_t orders_max = 12;           // cached orders a view
-inline constexpr std::size_t query_results_max = 8;     // cached filtered results a view
+inline constexpr std::size_t orders_max = 12;               // cached orders a view
+inline constexpr std::size_t query_results_max = 8;         // cached filtered results a view
 inline constexpr std::size_t known_uids_bytes_max = 2'000;  // in SELECT (QRESYNC ...)
 
 class MailboxView final : public session::MailboxObserver {
@@ -72,8 +72,8 @@ class MailboxView final : public session::MailboxObserver {
   SyncNeed sync_need() const;
 
   // --- What the account's coroutines feed in ---
-  void take_uid_list(UidList uids);           // answer to a SORT or SEARCH of all, any order
-  void take_deleted(const UidList& uids);     // answer to SEARCH DELETED: hidden
+  void take_uid_list(UidList uids);        // answer to a SORT or SEARCH of all, any order
+  void take_deleted(const UidList& uids);  // answer to SEARCH DELETED: hidden
   void sync_finished(SyncNeed what);
   bool set_thread(std::uint32_t uid, ThreadKey thread) { return index_.set_thread(uid, thread); }
 
@@ -87,7 +87,9 @@ class MailboxView final : public session::MailboxObserver {
   void put_key(SortKey::Property property, std::uint32_t uid, std::string key) {
     texts_.put(property, uid, std::move(key));
   }
-  bool has_key(SortKey::Property property, std::uint32_t uid) const { return texts_.find(property, uid) != nullptr; }
+  bool has_key(SortKey::Property property, std::uint32_t uid) const {
+    return texts_.find(property, uid) != nullptr;
+  }
   SortEntry sort_entry(const MessageEntry* entry) const { return {&index_, &texts_, entry}; }
   std::shared_ptr<const UidList> cached_result(const std::string& signature) const;
   void cache_result(std::string signature, std::shared_ptr<const UidList> result);
@@ -148,10 +150,10 @@ class MailboxView final : public session::MailboxObserver {
   std::uint64_t version_ = 1, modseq_ = 0, uses_ = 0;
   std::uint32_t uid_validity_ = 0, uid_next_ = 0, exists_ = 0;
   bool attached_ = false, selecting_ = false, read_only_ = false;
-  bool relist_ = false;                    // the list of UIDs doesn't fit the server's count
+  bool relist_ = false;  // the list of UIDs doesn't fit the server's count
   std::uint64_t thread_counts_version_ = 0;
   ThreadCounts thread_counts_;
-  SyncNeed resync_ = SyncNeed::none;       // what a new selection left open: changes_since or flags
+  SyncNeed resync_ = SyncNeed::none;  // what a new selection left open: changes_since or flags
 };
 
 }  // namespace postern::mail

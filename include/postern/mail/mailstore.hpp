@@ -22,14 +22,14 @@
 namespace postern::mail {
 
 enum class Errc {
-  not_found = 1,        // no such mailbox
-  unsupported_sort,     // neither we nor the server can do it
+  not_found = 1,     // no such mailbox
+  unsupported_sort,  // neither we nor the server can do it
   unsupported_filter,
   anchor_not_found,
-  server_refused,       // tagged NO or BAD; the context has the server's words
-  server_unavailable,   // no connection can be had
-  outcome_unknown,      // the connection broke after a write had been sent
-  authentication,       // the server refuses the account's credentials
+  server_refused,      // tagged NO or BAD; the context has the server's words
+  server_unavailable,  // no connection can be had
+  outcome_unknown,     // the connection broke after a write had been sent
+  authentication,      // the server refuses the account's credentials
   too_large,
 };
 const std::error_category& mail_category();
@@ -70,7 +70,7 @@ struct MessageSource {
   std::int64_t received_at = 0;
   std::optional<std::string> header;  // the header fields asked for, or all, as they are in the message
   std::shared_ptr<const imap::BodyStructure> body_structure;
-  std::optional<std::string> preview;  // the server's own (RFC 8970)
+  std::optional<std::string> preview;                         // the server's own (RFC 8970)
   std::vector<std::pair<std::string, std::string>> sections;  // "1" -> its octets (cut where so asked)
 };
 
@@ -89,7 +89,7 @@ struct Fragment {
 };
 
 struct FetchPlan {
-  std::string signature;  // equal plans have equal fragments
+  std::string signature;                   // equal plans have equal fragments
   std::vector<std::string> header_fields;  // upper case; empty with full_header
   bool full_header = false, body_structure = false, preview = false, thread = false;
   bool cacheable = true;
@@ -102,7 +102,7 @@ struct EmailItem {
   EmailKey id;
   bool found = false;
   std::shared_ptr<const Fragment> fragment;
-  std::vector<std::string> keywords;        // JMAP's, lower case
+  std::vector<std::string> keywords;  // JMAP's, lower case
   std::vector<MailboxKey> mailboxes;
 };
 
@@ -110,14 +110,14 @@ struct EmailItem {
 
 struct EmailUpdate {
   EmailKey id;
-  std::optional<std::vector<std::string>> keywords;              // all of them, or
-  std::vector<std::pair<std::string, bool>> keyword_changes;     // each set or not
+  std::optional<std::vector<std::string>> keywords;           // all of them, or
+  std::vector<std::pair<std::string, bool>> keyword_changes;  // each set or not
   std::optional<std::vector<MailboxKey>> mailboxes;
   std::vector<std::pair<MailboxKey, bool>> mailbox_changes;
 };
 struct SetOutcome {
   bool done = false;
-  std::string error_type;   // a SetError type of RFC 8620, 5.3 or RFC 8621
+  std::string error_type;  // a SetError type of RFC 8620, 5.3 or RFC 8621
   std::string description;
   std::vector<std::string> properties;
 };
@@ -152,8 +152,10 @@ class Mailstore {
   virtual io::Task<Result<EmailQueryResult>> query(EmailQuery query) = 0;
   virtual io::Task<Result<std::vector<EmailItem>>> fetch(std::vector<EmailKey> ids, FetchPlan plan) = 0;
   virtual io::Task<Result<std::vector<ThreadData>>> threads(std::vector<ThreadKey> keys) = 0;
-  virtual io::Task<Result<std::vector<SetOutcome>>> update(std::vector<EmailUpdate> updates, EffectsHook effects) = 0;
-  virtual io::Task<Result<std::vector<SetOutcome>>> destroy(std::vector<EmailKey> ids, EffectsHook effects) = 0;
+  virtual io::Task<Result<std::vector<SetOutcome>>> update(std::vector<EmailUpdate> updates,
+                                                           EffectsHook effects) = 0;
+  virtual io::Task<Result<std::vector<SetOutcome>>> destroy(std::vector<EmailKey> ids,
+                                                            EffectsHook effects) = 0;
   // not_found where there is no such message; sections that don't exist come as an empty first piece.
   virtual io::Task<Result<std::unique_ptr<BlobReader>>> open_blob(BlobKey blob) = 0;
   // True if the last answers came from what was known while the IMAP server could not be reached.

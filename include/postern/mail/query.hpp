@@ -21,15 +21,28 @@ inline constexpr std::size_t sort_keys_max = 8;
 
 struct Filter {
   enum class Kind : std::uint8_t {
-    all_of, any_of, none_of,  // AND, OR, NOT
-    always, never,            // what is left of a mailbox condition once the mailbox is given
-    in_mailbox,               // mailbox
-    in_mailbox_other_than,    // mailboxes
-    before, after, min_size, max_size,  // number
-    has_keyword, not_keyword,           // text
-    has_attachment,                     // number: 0 or 1
-    text, from, to, cc, bcc, subject, body,  // text
-    header,                                  // header_name; with header_value: text
+    all_of,
+    any_of,
+    none_of,  // AND, OR, NOT
+    always,
+    never,                  // what is left of a mailbox condition once the mailbox is given
+    in_mailbox,             // mailbox
+    in_mailbox_other_than,  // mailboxes
+    before,
+    after,
+    min_size,
+    max_size,  // number
+    has_keyword,
+    not_keyword,     // text
+    has_attachment,  // number: 0 or 1
+    text,
+    from,
+    to,
+    cc,
+    bcc,
+    subject,
+    body,    // text
+    header,  // header_name; with header_value: text
   };
   Kind kind = Kind::always;
   std::vector<Filter> children;

@@ -118,7 +118,7 @@ class Pool {
   // `server`, `loop`, `observer` outlive the pool. `client_address` is for ID, where configured.
   static std::unique_ptr<Pool> make(io::Loop& loop, Server& server, Credentials credentials,
                                     AccountObserver* observer, std::string client_address);
-  virtual ~Pool() = default;  // closes its connections at once; close() says LOGOUT first
+  virtual ~Pool() = default;  // closes its connections at once and calls no observer; close() says LOGOUT first
 
   // Signs in now if no connection is up: how credentials are tried. authentication / unavailable / ...
   virtual io::Task<Result<>> connect() = 0;

@@ -1,9 +1,9 @@
 // The configuration: each kind of value at its bounds and past them, what is unknown, what excludes each other.
 #include "broker/config.hpp"
 
+#include <sys/stat.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <fstream>
 
@@ -20,7 +20,9 @@ using ::testing::StartsWith;
 
 constexpr std::string_view host = "[imap]\nhost = \"imap.example.com\"\n";
 
-Result<Config> parse(std::string_view more) { return parse_config(std::string(host) + std::string(more), "t.toml"); }
+Result<Config> parse(std::string_view more) {
+  return parse_config(std::string(host) + std::string(more), "t.toml");
+}
 
 // A section with one key, behind [imap] host.
 Result<Config> with(const std::string& section, const std::string& line) {
@@ -172,19 +174,31 @@ TEST(Config, EveryKindAtItsBoundsAndPastThem) {
 
 TEST(Config, ValuesOfAnotherType) {
   for (const auto& [section, line] : std::initializer_list<std::pair<std::string, std::string>>{
-           {"imap", "port = \"993\""},           {"imap", "port = 1.5"},
-           {"imap", "verify = \"yes\""},         {"imap", "verify = 1"},
-           {"imap", "pins = \"abc\""},           {"imap", "pins = [1]"},
-           {"imap", "tls = \"maybe\""},          {"imap", "tls = true"},
-           {"imap", "tls_min_version = \"1.1\""}, {"imap", "connect_timeout = 10"},
-           {"imap", "connect_timeout = \"10\""}, {"imap", "connect_timeout = \"10 parsecs\""},
-           {"imap", "connect_timeout = \"s\""},  {"imap", "connect_timeout = \"99999999999999999999s\""},
+           {"imap", "port = \"993\""},
+           {"imap", "port = 1.5"},
+           {"imap", "verify = \"yes\""},
+           {"imap", "verify = 1"},
+           {"imap", "pins = \"abc\""},
+           {"imap", "pins = [1]"},
+           {"imap", "tls = \"maybe\""},
+           {"imap", "tls = true"},
+           {"imap", "tls_min_version = \"1.1\""},
+           {"imap", "connect_timeout = 10"},
+           {"imap", "connect_timeout = \"10\""},
+           {"imap", "connect_timeout = \"10 parsecs\""},
+           {"imap", "connect_timeout = \"s\""},
+           {"imap", "connect_timeout = \"99999999999999999999s\""},
            {"imap", "connect_timeout = \"400000000000000000d\""},
-           {"imap", "master_user_format = 1"},   {"imap", "ca_file = \"a\\u0000b\""},
-           {"cache", "fragments = \"64 bits\""}, {"cache", "fragments = true"},
-           {"cache", "fragments = -1"},          {"ipc", "socket_mode = 660"},
-           {"ipc", "socket_mode = \"0680\""},    {"ipc", "socket_mode = \"rw-rw----\""},
-           {"log", "level = \"loud\""},          {"log", "target = \"printer\""},
+           {"imap", "master_user_format = 1"},
+           {"imap", "ca_file = \"a\\u0000b\""},
+           {"cache", "fragments = \"64 bits\""},
+           {"cache", "fragments = true"},
+           {"cache", "fragments = -1"},
+           {"ipc", "socket_mode = 660"},
+           {"ipc", "socket_mode = \"0680\""},
+           {"ipc", "socket_mode = \"rw-rw----\""},
+           {"log", "level = \"loud\""},
+           {"log", "target = \"printer\""},
            {"ipc", "allowed_users = [\"a\", 1]"},
        }) {
     const auto config = with(section, line);
@@ -195,10 +209,13 @@ TEST(Config, ValuesOfAnotherType) {
 
 TEST(Config, Units) {
   const auto config = parse(
-      "connect_timeout = \"1500ms\"\nidle_renew = \"5 m\"\n[cache]\nfragments = \"64kB\"\nviews = \"64MiB\"\n");
+      "connect_timeout = \"1500ms\"\nidle_renew = \"5 m\"\n[cache]\nfragments = \"64kB\"\nviews = "
+      "\"64MiB\"\n");
   ASSERT_FALSE(config);
   EXPECT_THAT(config.error().context, HasSubstr("t.toml:6: [cache] fragments"));
-  const auto right = parse("connect_timeout = \"1500ms\"\nidle_renew = \"5 m\"\n[cache]\nfragments = \"64MB\"\nviews = \"64MiB\"\n");
+  const auto right = parse(
+      "connect_timeout = \"1500ms\"\nidle_renew = \"5 m\"\n[cache]\nfragments = \"64MB\"\nviews = "
+      "\"64MiB\"\n");
   ASSERT_TRUE(right) << reason(right);
   EXPECT_EQ(right->imap.connect_timeout, 1500ms);
   EXPECT_EQ(right->imap.idle_renew, 5min);
@@ -207,8 +224,10 @@ TEST(Config, Units) {
 }
 
 TEST(Config, UnknownKeysNameTheirLineAndTheNearest) {
-  EXPECT_THAT(reason(parse("hots = \"x\"\n")), HasSubstr("t.toml:3: unknown key [imap] hots; did you mean host?"));
-  EXPECT_THAT(reason(parse("[sever]\nuser = \"x\"\n")), HasSubstr("t.toml:3: unknown section [sever]; did you mean [server]?"));
+  EXPECT_THAT(reason(parse("hots = \"x\"\n")),
+              HasSubstr("t.toml:3: unknown key [imap] hots; did you mean host?"));
+  EXPECT_THAT(reason(parse("[sever]\nuser = \"x\"\n")),
+              HasSubstr("t.toml:3: unknown section [sever]; did you mean [server]?"));
   // Nothing is near enough.
   const auto far = parse("[nonsense]\nx = 1\n");
   EXPECT_EQ(far.error().code, make_error_code(ConfigErrc::unknown_key));
@@ -222,7 +241,8 @@ TEST(Config, Syntax) {
   ASSERT_FALSE(config);
   EXPECT_EQ(config.error().code, make_error_code(ConfigErrc::syntax));
   EXPECT_THAT(config.error().context, StartsWith("t.toml:3: "));
-  EXPECT_EQ(parse_config("[imap]\nhost = \"\xff\"\n", "t.toml").error().code, make_error_code(ConfigErrc::syntax));
+  EXPECT_EQ(parse_config("[imap]\nhost = \"\xff\"\n", "t.toml").error().code,
+            make_error_code(ConfigErrc::syntax));
   EXPECT_EQ(load_config("/nonexistent/postern.toml").error().code, make_error_code(ConfigErrc::unreadable));
 }
 
@@ -243,7 +263,8 @@ TEST(Config, PathsFollowTheRuntimeDirectory) {
 TEST(Config, WhatExcludesEachOther) {
   const auto refused = [](std::string_view toml) {
     const auto config = parse_config(toml, "t.toml");
-    EXPECT_TRUE(!config && config.error().code == make_error_code(ConfigErrc::conflict)) << toml << reason(config);
+    EXPECT_TRUE(!config && config.error().code == make_error_code(ConfigErrc::conflict))
+        << toml << reason(config);
     return reason(config);
   };
   const std::string imap(host);
@@ -251,11 +272,13 @@ TEST(Config, WhatExcludesEachOther) {
   EXPECT_THAT(refused(imap + "tls = \"none\"\n"), HasSubstr("in the clear"));
   EXPECT_THAT(refused(imap + "verify = false\n"), HasSubstr("needs pins"));
   EXPECT_THAT(refused(imap + "backoff_min = \"1m\"\nbackoff_max = \"1s\"\n"), HasSubstr("backoff_min"));
-  EXPECT_THAT(refused(imap + "[auth]\nsession_idle = \"2h\"\nsession_max = \"1h\"\n"), HasSubstr("session_idle"));
+  EXPECT_THAT(refused(imap + "[auth]\nsession_idle = \"2h\"\nsession_max = \"1h\"\n"),
+              HasSubstr("session_idle"));
   EXPECT_THAT(refused(imap + "[http]\ncookie_secure = false\n"), HasSubstr("cookie_secure"));
   EXPECT_THAT(refused(imap + "[http]\ncookie_name = \"a;b\"\n"), HasSubstr("cookie_name"));
   EXPECT_THAT(refused(imap + "[http]\npublic_url = \"mail.example.com\"\n"), HasSubstr("public_url"));
-  EXPECT_THAT(refused(imap + "[http]\npublic_url = \"https://mail.example.com/\"\n"), HasSubstr("public_url"));
+  EXPECT_THAT(refused(imap + "[http]\npublic_url = \"https://mail.example.com/\"\n"),
+              HasSubstr("public_url"));
   EXPECT_THAT(refused(imap + "[http]\ntrusted_proxies = [\"10.0.0.0/33\"]\n"), HasSubstr("10.0.0.0/33"));
   EXPECT_THAT(refused(imap + "[auth]\ntrust_remote_user = true\n"), HasSubstr("master_user"));
   EXPECT_THAT(refused(imap + "[auth]\nbasic = false\nlogin = false\n"), HasSubstr("nobody could sign in"));
@@ -263,7 +286,8 @@ TEST(Config, WhatExcludesEachOther) {
 
 TEST(Config, PlaintextOnLoopbackOrByName) {
   for (const auto* server : {"localhost", "127.0.0.1", "127.8.9.1", "::1"})
-    EXPECT_TRUE(parse_config("[imap]\nhost = \"" + std::string(server) + "\"\ntls = \"none\"\n", "t")) << server;
+    EXPECT_TRUE(parse_config("[imap]\nhost = \"" + std::string(server) + "\"\ntls = \"none\"\n", "t"))
+        << server;
   EXPECT_TRUE(parse("tls = \"none\"\nallow_plaintext = true\n"));
   EXPECT_FALSE(parse_config("[imap]\nhost = \"localhost.example.com\"\ntls = \"none\"\n", "t"));
   EXPECT_FALSE(parse_config("[imap]\nhost = \"128.0.0.1\"\ntls = \"none\"\n", "t"));
@@ -271,7 +295,8 @@ TEST(Config, PlaintextOnLoopbackOrByName) {
 
 TEST(Config, TheMasterPasswordsFile) {
   const test::TemporaryFile file("geheim\nsecond line\n");
-  const auto toml = "[auth]\ntrust_remote_user = true\nmaster_user = \"m\"\nmaster_password_file = \"" + file.path() + "\"\n";
+  const auto toml = "[auth]\ntrust_remote_user = true\nmaster_user = \"m\"\nmaster_password_file = \"" +
+                    file.path() + "\"\n";
   ::chmod(file.path().c_str(), 0600);
   const auto config = parse(toml);
   ASSERT_TRUE(config) << reason(config);
@@ -281,13 +306,15 @@ TEST(Config, TheMasterPasswordsFile) {
   EXPECT_THAT(reason(parse("[auth]\nmaster_password_file = \"/nonexistent\"\n")), HasSubstr("can't be read"));
   const test::TemporaryFile empty("");
   ::chmod(empty.path().c_str(), 0600);
-  EXPECT_THAT(reason(parse("[auth]\nmaster_password_file = \"" + empty.path() + "\"\n")), HasSubstr("is empty"));
+  EXPECT_THAT(reason(parse("[auth]\nmaster_password_file = \"" + empty.path() + "\"\n")),
+              HasSubstr("is empty"));
 }
 
 TEST(Config, UsersAndGroupsOfTheMachine) {
   EXPECT_TRUE(check_users(*parse("[ipc]\nallowed_users = [\"root\"]\nsocket_group = \"root\"\n")));
-  for (const auto& line : {"[ipc]\nallowed_users = [\"no-such-user\"]\n", "[ipc]\nsocket_group = \"no-such-user\"\n",
-                           "[server]\nuser = \"no-such-user\"\n", "[server]\ngroup = \"no-such-user\"\n"}) {
+  for (const auto& line :
+       {"[ipc]\nallowed_users = [\"no-such-user\"]\n", "[ipc]\nsocket_group = \"no-such-user\"\n",
+        "[server]\nuser = \"no-such-user\"\n", "[server]\ngroup = \"no-such-user\"\n"}) {
     const auto checked = check_users(*parse(line));
     ASSERT_FALSE(checked) << line;
     EXPECT_THAT(checked.error().context, HasSubstr("no-such-user"));
@@ -296,7 +323,8 @@ TEST(Config, UsersAndGroupsOfTheMachine) {
 
 TEST(Config, AReloadKeepsWhatNeedsARestart) {
   const auto running = parse("connections_per_account = 3\n[log]\nlevel = \"info\"\n");
-  auto fresh = parse("connections_per_account = 4\n[log]\nlevel = \"debug\"\n[metrics]\nlisten = \"127.0.0.1:1\"\n");
+  auto fresh =
+      parse("connections_per_account = 4\n[log]\nlevel = \"debug\"\n[metrics]\nlisten = \"127.0.0.1:1\"\n");
   ASSERT_TRUE(running && fresh);
   EXPECT_THAT(keep_fixed_sections(*fresh, *running), ElementsAre("imap", "metrics"));
   EXPECT_EQ(fresh->imap.connections_per_account, 3u);

@@ -67,7 +67,8 @@ TEST(Http, Basic) {
 
 TEST(Http, Bearer) {
   EXPECT_EQ(parse_bearer("BEARER  abc ")->expose(), "abc");
-  for (const auto* wrong : {"Bearer", "Bearer ", "Bearerabc", "Basic abc", ""}) EXPECT_FALSE(parse_bearer(wrong)) << wrong;
+  for (const auto* wrong : {"Bearer", "Bearer ", "Bearerabc", "Basic abc", ""})
+    EXPECT_FALSE(parse_bearer(wrong)) << wrong;
 }
 
 TEST(Http, Cookies) {
@@ -77,7 +78,8 @@ TEST(Http, Cookies) {
   EXPECT_EQ(cookie_value("ba=1;a=2", "a"), "2");
   EXPECT_EQ(cookie_value("a=b=c", "a"), "b=c");
   EXPECT_EQ(cookie_value("a=\"", "a"), "\"");
-  for (const auto* none : {"", ";", "a", "A=1", "x=a=1"}) EXPECT_EQ(cookie_value(none, "a"), std::nullopt) << none;
+  for (const auto* none : {"", ";", "a", "A=1", "x=a=1"})
+    EXPECT_EQ(cookie_value(none, "a"), std::nullopt) << none;
 }
 
 TEST(Http, JwtClaims) {
@@ -86,8 +88,9 @@ TEST(Http, JwtClaims) {
   EXPECT_EQ(jwt_claim(token(R"({"sub":"s","email":"anna@example.com"})"), names), "anna@example.com");
   EXPECT_EQ(jwt_claim(token(R"({"sub":"s","email":7})"), names), "s");
   EXPECT_EQ(jwt_claim(token(R"({"sub":"s","email":""})"), names), "s");
-  for (const auto& wrong : {token("{}"), token("[]"), token("{\"sub\":"), std::string("a.b"), std::string("a.!.c"),
-                            std::string(), token("{\"sub\":\"\xff\"}"), token(std::string("{\"sub\":\"s\"}\0", 12))})
+  for (const auto& wrong :
+       {token("{}"), token("[]"), token("{\"sub\":"), std::string("a.b"), std::string("a.!.c"), std::string(),
+        token("{\"sub\":\"\xff\"}"), token(std::string("{\"sub\":\"s\"}\0", 12))})
     EXPECT_EQ(jwt_claim(wrong, names), std::nullopt) << wrong;
   std::string deep(100'000, '[');
   EXPECT_EQ(jwt_claim(token(deep), names), std::nullopt);
@@ -97,7 +100,8 @@ TEST(Http, BaseUrl) {
   auto head = head_of("/x", "/mail");
   EXPECT_EQ(base_url(head, {}, false), "https://mail.example.com/mail");
   EXPECT_EQ(base_url(head, "https://other.example/p", true), "https://other.example/p");
-  head.fields = {{"x-forwarded-proto", "https, http"}, {"x-forwarded-host", "evil.example, front.example:8443"}};
+  head.fields = {{"x-forwarded-proto", "https, http"},
+                 {"x-forwarded-host", "evil.example, front.example:8443"}};
   EXPECT_EQ(base_url(head, {}, false), "https://mail.example.com/mail");
   // What our own proxy has written is the last one.
   EXPECT_EQ(base_url(head, {}, true), "http://front.example:8443/mail");
@@ -166,9 +170,10 @@ TEST(Http, MediaTypes) {
   EXPECT_EQ(media_type(""), "");
   for (const auto* good : {"text/plain", "text/plain; charset=utf-8", "application/vnd.x+json"})
     EXPECT_TRUE(is_media_type(good)) << good;
-  for (const auto& bad : {std::string("text"), std::string("/"), std::string("text/"), std::string("/plain"),
-                          std::string("text/plain\r\nSet-Cookie: a=b"), std::string("text/pl ain"),
-                          std::string("text/plain;\x01"), "text/" + std::string(251, 'a'), std::string("text/pl\xc3\xbcn")})
+  for (const auto& bad :
+       {std::string("text"), std::string("/"), std::string("text/"), std::string("/plain"),
+        std::string("text/plain\r\nSet-Cookie: a=b"), std::string("text/pl ain"),
+        std::string("text/plain;\x01"), "text/" + std::string(251, 'a'), std::string("text/pl\xc3\xbcn")})
     EXPECT_FALSE(is_media_type(bad)) << bad;
   EXPECT_TRUE(is_media_type("text/" + std::string(250, 'a')));
 }
@@ -176,14 +181,15 @@ TEST(Http, MediaTypes) {
 TEST(Http, ContentDisposition) {
   EXPECT_EQ(content_disposition("report.pdf"), "attachment; filename=\"report.pdf\"");
   EXPECT_EQ(content_disposition(""), "attachment");
-  EXPECT_EQ(content_disposition("\xc3\xbc.txt"), "attachment; filename=\"__.txt\"; filename*=UTF-8''%C3%BC.txt");
+  EXPECT_EQ(content_disposition("\xc3\xbc.txt"),
+            "attachment; filename=\"__.txt\"; filename*=UTF-8''%C3%BC.txt");
 }
 
 // No file name ends the field, or its quoted string, or names a folder.
 TEST(Http, ContentDispositionLetsNothingOut) {
   using namespace std::string_literals;
-  for (const auto& name : {"a\r\nSet-Cookie: x=y"s, "a\"; filename=\"b.exe"s, "a\\\"b"s, "../../etc/passwd"s, "a\0b"s,
-                           "\xff\xfe"s, "%22"s, "a\x7f\x1b[2J"s, "''"s, "x;y=z"s}) {
+  for (const auto& name : {"a\r\nSet-Cookie: x=y"s, "a\"; filename=\"b.exe"s, "a\\\"b"s, "../../etc/passwd"s,
+                           "a\0b"s, "\xff\xfe"s, "%22"s, "a\x7f\x1b[2J"s, "''"s, "x;y=z"s}) {
     const auto value = content_disposition(name);
     const std::string_view prefix = "attachment; filename=\"";
     ASSERT_TRUE(value.starts_with(prefix)) << value;

@@ -1,7 +1,9 @@
-// The bound on the web server's connections, with a small one.
+// The bounds on the web server's connections and on threads that wait for a broker, with small ones.
 #include "worker/server.hpp"
 
 #include <gtest/gtest.h>
+
+#include <future>
 
 #include "harness.hpp"
 
@@ -45,6 +47,27 @@ TEST(Server, ConnectionsAtTheLimitAndOnePast) {
 
   server.stop();
   EXPECT_TRUE(server.wait_for(std::chrono::seconds(10)));
+}
+
+TEST(BrokerLink, WaitersAtTheLimitAndOnePast) {
+  TemporaryFolder folder;
+  const SystemClock clock;
+  NullLogger logger;
+  BrokerLink link({.path = folder / "broker.sock", .broker_uid = {}, .waiters_max = 1, .program = "test"},
+                  clock, logger);
+  auto waiter =
+      std::async(std::launch::async, [&] { return link.get(clock.now() + std::chrono::minutes(5)); });
+  // Until the other has begun to wait, this one may, and its time is over at once.
+  const auto until = clock.now() + patience;
+  auto second = link.get(clock.now());
+  while (!second && second.error() == Unavailable::broker_away && clock.now() < until)
+    second = link.get(clock.now());
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error(), Unavailable::too_many_waiting);
+  link.stop();
+  const auto first = waiter.get();
+  ASSERT_FALSE(first);
+  EXPECT_EQ(first.error(), Unavailable::stopping);
 }
 
 }  // namespace

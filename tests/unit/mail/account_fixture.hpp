@@ -1,0 +1,124 @@
+// An account against the test IMAP server, on a loop whose clock the test moves.
+#pragma once
+
+#include <unistd.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "imapd/test_imapd.hpp"
+#include "postern/mail/account.hpp"
+#include "support/loop_fixture.hpp"
+
+namespace postern::mail {
+
+using namespace std::chrono_literals;
+
+struct AccountFixture : test::LoopFixture {
+  testimapd::Options options;
+  session::ServerOptions server_options;
+  std::string directory;
+  std::unique_ptr<testimapd::TestImapd> imapd;
+  std::unique_ptr<session::Server> server;
+  std::unique_ptr<store::SegmentWriter> segment;
+  FragmentCache fragments{64u << 20};
+  std::shared_ptr<Account> account;
+
+  AccountFixture() {
+    server_options.tls = session::TlsMode::none;
+    char name[] = "/tmp/postern-mail-XXXXXX";
+    directory = ::mkdtemp(name);
+  }
+  ~AccountFixture() override {
+    account.reset();
+    if (segment) segment.reset();
+    [[maybe_unused]] int status = std::system(("rm -rf " + directory).c_str());
+  }
+
+  void start() {
+    imapd = std::make_unique<testimapd::TestImapd>(options);
+    imapd->start();
+    server_options.endpoint = {"127.0.0.1", imapd->port()};
+    auto made = session::Server::make(loop, server_options);
+    ASSERT_TRUE(made) << made.error().to_string();
+    server = std::move(*made);
+    open_segment();
+    open_account();
+  }
+  void open_segment() {
+    store::RecoveryReport report;
+    store::SegmentOptions segment_options;
+    segment_options.path = directory + "/segment";
+    segment_options.sessions_max = segment_options.accounts_max = segment_options.redirects_max = 1'024;
+    auto opened = store::SegmentWriter::open(segment_options, clock, report);
+    ASSERT_TRUE(opened) << opened.error().to_string();
+    segment = std::move(*opened);
+  }
+  void open_account() {
+    session::Credentials credentials;
+    credentials.login = "alice";
+    credentials.secret = Secret("secret");
+    account = std::make_shared<Account>(AccountContext{loop, *server, *segment, fragments, {}}, 42,
+                                        std::move(credentials), "");
+  }
+
+  // What the server was asked since the last call, without IDLE and how the connection came about.
+  std::map<std::string, std::uint64_t> commands() {
+    std::map<std::string, std::uint64_t> all = imapd->counts().commands;
+    imapd->reset_counts();
+    for (const char* name : {"IDLE", "DONE", "CAPABILITY", "ENABLE", "ID", "NAMESPACE"}) all.erase(name);
+    return all;
+  }
+
+  MailboxKey mailbox(const std::string& path) {
+    auto all = await(account->mailboxes());
+    EXPECT_TRUE(all) << (all ? "" : all.error().to_string());
+    for (const auto& data : *all)
+      if (data.mailbox.path == path) return data.mailbox.key;
+    ADD_FAILURE() << "no mailbox " << path;
+    return 0;
+  }
+  EmailQueryResult page(MailboxKey key, std::uint64_t position = 0, std::uint64_t limit = 10,
+                        Sort sort = {}) {
+    EmailQuery query;
+    query.filter.kind = Filter::Kind::in_mailbox;
+    query.filter.mailboxes = {key};
+    query.sort = std::move(sort);
+    query.position = static_cast<std::int64_t>(position);
+    query.limit = limit;
+    auto result = await(account->query(std::move(query)));
+    EXPECT_TRUE(result) << (result ? "" : result.error().to_string());
+    return result ? *result : EmailQueryResult{};
+  }
+  // Fragments are the subject's header field, so that a test can tell one message from another.
+  std::vector<EmailItem> fetch(std::vector<EmailKey> ids) {
+    FetchPlan plan;
+    plan.signature = "subject";
+    plan.header_fields = {"SUBJECT"};
+    plan.render = [](const MessageSource& source) { return Fragment{source.header.value_or("?"), {}, {}}; };
+    auto items = await(account->fetch(std::move(ids), std::move(plan)));
+    EXPECT_TRUE(items) << (items ? "" : items.error().to_string());
+    return items ? *items : std::vector<EmailItem>{};
+  }
+  std::string subject(const EmailKey& id) {
+    auto items = fetch({id});
+    return items.size() == 1 && items[0].found ? items[0].fragment->bytes : "not found";
+  }
+  SetOutcome update(EmailUpdate change) {
+    auto outcomes = await(account->update({std::move(change)}, {}));
+    EXPECT_TRUE(outcomes);
+    return outcomes ? outcomes->front() : SetOutcome{};
+  }
+  // Lets what runs behind (the index being filled) come to its end.
+  void settle(std::string_view until_command) {
+    pump_until([&] { return imapd->counts().command(std::string(until_command)) > 0; });
+    for (int i = 0; i < 20; ++i) loop.context().run_one_for(5ms);
+  }
+};
+
+}  // namespace postern::mail

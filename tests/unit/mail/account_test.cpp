@@ -1,0 +1,318 @@
+// What the account does on a server that offers all, and what each thing costs in IMAP commands, exactly.
+#include "unit/mail/account_fixture.hpp"
+
+namespace postern::mail {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::Pair;
+using Counts = std::map<std::string, std::uint64_t>;
+
+struct AccountTest : AccountFixture {
+  MailboxKey inbox = 0;
+  void open() {
+    start();
+    inbox = mailbox("INBOX");
+    auto first = page(inbox);
+    fetch(first.ids);
+    settle("IDLE");
+    imapd->reset_counts();
+  }
+};
+
+TEST_F(AccountTest, SignInAndFirstPage) {
+  start();
+  const auto key = mailbox("INBOX");
+  const auto result = page(key);
+  EXPECT_EQ(result.total, 20u);
+  ASSERT_EQ(result.ids.size(), 10u);
+  const auto items = fetch(result.ids);
+  for (const auto& item : items) EXPECT_TRUE(item.found);
+  ASSERT_TRUE(pump_until([&] { return imapd->counts().command("UID FETCH") == 2; }));
+  auto counted = commands();
+  EXPECT_EQ(counted["LIST"], 1u);
+  EXPECT_EQ(counted["SELECT"], 1u);
+  EXPECT_EQ(counted["UID SORT"], 1u);
+  EXPECT_EQ(counted["UID SEARCH"], 1u);  // which are \Deleted
+  EXPECT_EQ(counted["UID FETCH"], 2u);   // the page, and the index behind it
+  EXPECT_EQ(counted["LOGIN"] + counted["AUTHENTICATE"], 1u);
+  counted.erase("LOGIN");
+  counted.erase("AUTHENTICATE");
+  EXPECT_EQ(counted.size(), 5u) << "something else was asked";
+}
+
+TEST_F(AccountTest, SamePageAgainCostsNothing) {
+  open();
+  const auto again = page(inbox);
+  EXPECT_EQ(fetch(again.ids).size(), 10u);
+  EXPECT_EQ(commands(), Counts{});
+}
+
+TEST_F(AccountTest, SecondPageCostsOneFetch) {
+  open();
+  const auto second = page(inbox, 10);
+  fetch(second.ids);
+  EXPECT_THAT(commands(), ElementsAre(Pair("UID FETCH", 1)));
+}
+
+TEST_F(AccountTest, AnotherLocalSortCostsNothing) {
+  open();
+  page(inbox, 0, 20, Sort{{SortKey{SortKey::Property::size, true, {}}}});
+  EXPECT_EQ(commands(), Counts{});
+}
+
+TEST_F(AccountTest, TextSortCostsOneSort) {
+  open();
+  const Sort by_subject{{SortKey{SortKey::Property::subject, true, {}}}};
+  page(inbox, 0, 10, by_subject);
+  page(inbox, 10, 10, by_subject);
+  EXPECT_THAT(commands(), ElementsAre(Pair("UID SORT", 1)));
+}
+
+TEST_F(AccountTest, PageAfterFiveNewMessages) {
+  open();
+  for (int i = 0; i < 5; ++i)
+    imapd->deliver("alice", "INBOX", "Subject: new " + std::to_string(i) + "\r\n\r\nhello\r\n");
+  EmailQueryResult result;
+  ASSERT_TRUE(pump_until([&] {
+    result = page(inbox);
+    return result.total == 25;
+  }));
+  EXPECT_EQ(subject(result.ids[0]).substr(0, 12), "Subject: new");
+  fetch(result.ids);
+  const auto counted = commands();
+  EXPECT_EQ(counted.count("UID SORT"), 0u);
+  EXPECT_EQ(counted.count("SELECT"), 0u);
+  // However the arrivals came in groups: at most one FETCH for each group, one for the page's new messages
+  // and one for the first of them.
+  EXPECT_LE(counted.at("UID FETCH"), 7u);
+  EXPECT_EQ(counted.size(), 1u);
+}
+
+TEST_F(AccountTest, FlagCostsOneStoreAndIsSeen) {
+  open();
+  const auto id = page(inbox).ids[3];
+  EmailUpdate change{id, {}, {{"$flagged", true}, {"project-x", true}}, {}, {}};
+  EXPECT_TRUE(update(std::move(change)).done);
+  EXPECT_THAT(commands(), ElementsAre(Pair("UID STORE", 1)));
+  const auto items = fetch({id});
+  EXPECT_THAT(items[0].keywords, ::testing::UnorderedElementsAre("$flagged", "project-x"));
+  EXPECT_EQ(commands(), Counts{});
+}
+
+TEST_F(AccountTest, NothingToChangeCostsNothing) {
+  open();
+  const auto id = page(inbox).ids[3];
+  EXPECT_TRUE(update(EmailUpdate{id, {}, {{"$flagged", false}}, {}, {}}).done);
+  EXPECT_EQ(commands(), Counts{});
+}
+
+TEST_F(AccountTest, IdSurvivesMovesThereAndBackAndARestart) {
+  open();
+  const auto id = page(inbox).ids[0];
+  const auto text = subject(id);
+  const auto archive = mailbox("Archive");
+  EXPECT_TRUE(update(EmailUpdate{id, {}, {}, std::vector{archive}, {}}).done);
+  EXPECT_EQ(commands()["UID MOVE"], 1u);
+  EXPECT_EQ(subject(id), text);
+  auto items = fetch({id});
+  EXPECT_EQ(items[0].mailboxes, std::vector{archive});
+  EXPECT_THAT(page(archive, 0, 100).ids, ::testing::Contains(id));
+  EXPECT_THAT(page(inbox, 0, 100).ids, ::testing::Not(::testing::Contains(id)));
+  // A new broker on the same segment.
+  account.reset();
+  segment.reset();
+  fragments.clear();
+  open_segment();
+  open_account();
+  EXPECT_EQ(subject(id), text);
+  EXPECT_TRUE(update(EmailUpdate{id, {}, {}, std::vector{inbox}, {}}).done);
+  EXPECT_EQ(subject(id), text);
+  EXPECT_THAT(page(inbox, 0, 100).ids, ::testing::Contains(id));
+}
+
+TEST_F(AccountTest, DestroyExpungesExactlyThat) {
+  open();
+  const auto ids = page(inbox, 0, 20).ids;
+  imapd->control("flag alice INBOX 1 +\\Deleted");  // another client's, not ours to expunge
+  ASSERT_TRUE(pump_until([&] { return page(inbox).total == 19; }));
+  commands();
+  auto outcomes = await(account->destroy({ids[0]}, {}));
+  ASSERT_TRUE(outcomes);
+  EXPECT_TRUE(outcomes->front().done);
+  EXPECT_THAT(commands(), ElementsAre(Pair("UID EXPUNGE", 1), Pair("UID STORE", 1)));
+  EXPECT_EQ(subject(ids[0]), "not found");
+  EXPECT_EQ(page(inbox).total, 18u);
+  outcomes = await(account->destroy({ids[0]}, {}));
+  EXPECT_EQ(outcomes->front().error_type, "notFound");
+}
+
+TEST_F(AccountTest, AnIdNeverReachesAnotherMessageAfterUidvalidityRolls) {
+  open();
+  const auto ids = page(inbox, 0, 20).ids;
+  imapd->control("roll_uidvalidity alice INBOX");
+  imapd->control("drop");
+  // Whatever the connection does meanwhile, none of the old ids gives a message of the new mailbox.
+  ASSERT_TRUE(pump_until([&] {
+    clock.advance(5s);
+    auto items = await(account->fetch(
+        ids, FetchPlan{"roll", {"SUBJECT"}, false, false, false, false, true, {}, [](const MessageSource&) {
+                         return Fragment{};
+                       }}));
+    return items && std::none_of(items->begin(), items->end(), [](const EmailItem& i) { return i.found; });
+  }));
+  EXPECT_EQ(update(EmailUpdate{ids[0], {}, {{"$seen", true}}, {}, {}}).error_type, "notFound");
+  const auto fresh = page(inbox, 0, 20).ids;
+  ASSERT_EQ(fresh.size(), 20u);
+  EXPECT_NE(subject(fresh[0]), "not found");
+}
+
+TEST_F(AccountTest, FilterOnFlagsDatesAndSizesIsAnsweredFromTheIndex) {
+  open();
+  const auto ids = page(inbox, 0, 20).ids;
+  update(EmailUpdate{ids[5], {}, {{"$flagged", true}}, {}, {}});
+  commands();
+  EmailQuery query;
+  Filter flagged, in;
+  flagged.kind = Filter::Kind::has_keyword;
+  flagged.text = "$flagged";
+  in.kind = Filter::Kind::in_mailbox;
+  in.mailboxes = {inbox};
+  query.filter.kind = Filter::Kind::all_of;
+  query.filter.children = {in, flagged};
+  query.limit = 100;
+  auto result = await(account->query(query));
+  ASSERT_TRUE(result);
+  EXPECT_THAT(result->ids, ::testing::Contains(ids[5]));
+  EXPECT_EQ(commands(), Counts{});
+}
+
+TEST_F(AccountTest, SearchGoesToTheServerOnceForAPageAndTheNext) {
+  open();
+  imapd->deliver("alice", "INBOX", "Subject: a needle in the hay\r\n\r\nhello\r\n");
+  ASSERT_TRUE(pump_until([&] { return page(inbox).total == 21; }));
+  commands();
+  EmailQuery query;
+  Filter in, text;
+  in.kind = Filter::Kind::in_mailbox;
+  in.mailboxes = {inbox};
+  text.kind = Filter::Kind::subject;
+  text.text = "needle hay";
+  query.filter.kind = Filter::Kind::all_of;
+  query.filter.children = {in, text};
+  query.limit = 10;
+  for (int i = 0; i < 2; ++i) {
+    auto result = await(account->query(query));
+    ASSERT_TRUE(result) << result.error().to_string();
+    EXPECT_EQ(result->total, 1u);
+  }
+  EXPECT_THAT(commands(), ElementsAre(Pair("UID SEARCH", 1)));
+}
+
+TEST_F(AccountTest, QueryOverAllMailboxesMerges) {
+  open();
+  EmailQuery query;
+  query.limit = 100;
+  auto result = await(account->query(query));
+  ASSERT_TRUE(result) << result.error().to_string();
+  EXPECT_EQ(result->total, 30u);  // INBOX 20, Archive 5, Sent 5
+}
+
+TEST_F(AccountTest, ServerAwayKnownPagesAreAnsweredAndMarked) {
+  open();
+  const auto first = page(inbox);
+  imapd->stop();
+  ASSERT_TRUE(pump_until([&] { return !account->pool().connected(); }));
+  const auto again = page(inbox);
+  EXPECT_EQ(again.ids, first.ids);
+  EXPECT_TRUE(account->answered_stale());
+  EXPECT_EQ(fetch(first.ids).size(), 10u);
+  // What is not known can't be answered.
+  FetchPlan plan;
+  plan.signature = "other";
+  plan.header_fields = {"FROM"};
+  plan.render = [](const MessageSource&) { return Fragment{}; };
+  auto items = await(account->fetch(first.ids, std::move(plan)));
+  ASSERT_FALSE(items);
+  EXPECT_EQ(items.error().code, make_error_code(Errc::server_unavailable));
+}
+
+TEST_F(AccountTest, BlobIsDecodedAndNamedPrecisely) {
+  open();
+  imapd->deliver("alice", "INBOX",
+                 "Subject: b\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n"
+                 "Content-Transfer-Encoding: base64\r\n\r\naGVsbG8gd29ybGQ=\r\n");
+  EmailQueryResult result;
+  ASSERT_TRUE(pump_until([&] {
+    result = page(inbox);
+    return result.total == 21;
+  }));
+  auto reader = await(account->open_blob(BlobKey{result.ids[0], TransferEncoding::base64, "1"}));
+  ASSERT_TRUE(reader) << reader.error().to_string();
+  auto piece = await((*reader)->next());
+  ASSERT_TRUE(piece);
+  EXPECT_EQ(*piece, "hello world");
+  piece = await((*reader)->next());
+  ASSERT_TRUE(piece);
+  EXPECT_TRUE(piece->empty());
+  auto gone = result.ids[0];
+  gone.uid_validity += 1;
+  auto none = await(account->open_blob(BlobKey{gone, {}, {}}));
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().code, make_error_code(Errc::not_found));
+}
+
+TEST_F(AccountTest, ConcurrentReadsOfDifferentContentDontMix) {
+  open();
+  const auto ids = page(inbox, 0, 20).ids;
+  std::vector<std::string> subjects, senders;
+  std::size_t done = 0;
+  auto read = [&](std::string field, std::vector<std::string>& out) -> io::Task<> {
+    FetchPlan plan;
+    plan.signature = "mix-" + field;
+    plan.header_fields = {field};
+    plan.render = [](const MessageSource& source) { return Fragment{source.header.value_or("?"), {}, {}}; };
+    auto items = co_await account->fetch(ids, plan);
+    if (items)
+      for (const auto& item : *items) out.push_back(item.fragment ? item.fragment->bytes : "");
+    ++done;
+  };
+  loop.spawn(read("SUBJECT", subjects));
+  loop.spawn(read("FROM", senders));
+  ASSERT_TRUE(pump_until([&] { return done == 2; }));
+  ASSERT_EQ(subjects.size(), 20u);
+  ASSERT_EQ(senders.size(), 20u);
+  for (const auto& s : subjects) EXPECT_EQ(s.substr(0, 8), "Subject:") << s;
+  for (const auto& s : senders) EXPECT_EQ(s.substr(0, 5), "From:") << s;
+}
+
+// The same answers, whatever the server offers.
+struct TierTest : AccountTest, ::testing::WithParamInterface<const char*> {};
+
+TEST_P(TierTest, ReadsFlagsMovesAndDestroys) {
+  options.capabilities = testimapd::capabilities_of(GetParam());
+  start();
+  inbox = mailbox("INBOX");
+  const auto first = page(inbox, 0, 20);
+  ASSERT_EQ(first.ids.size(), 20u);
+  const auto text = subject(first.ids[0]);
+  EXPECT_EQ(text.substr(0, 8), "Subject:");
+  EXPECT_TRUE(update(EmailUpdate{first.ids[1], {}, {{"$flagged", true}}, {}, {}}).done);
+  EXPECT_THAT(fetch({first.ids[1]})[0].keywords, ::testing::Contains("$flagged"));
+  const auto archive = mailbox("Archive");
+  EXPECT_TRUE(update(EmailUpdate{first.ids[2], {}, {}, std::vector{archive}, {}}).done);
+  EXPECT_EQ(page(archive, 0, 100).total, 6u);
+  EXPECT_EQ(page(inbox, 0, 100).total, 19u);
+  auto outcomes = await(account->destroy({first.ids[3]}, {}));
+  ASSERT_TRUE(outcomes);
+  EXPECT_TRUE(outcomes->front().done) << outcomes->front().description;
+  EXPECT_EQ(page(inbox, 0, 100).total, 18u);
+  const Sort by_subject{{SortKey{SortKey::Property::subject, true, {}}}};
+  EXPECT_EQ(page(inbox, 0, 100, by_subject).ids.size(), 18u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Servers, TierTest,
+                         ::testing::Values("full", "dovecot", "cyrus", "courier", "gmail", "minimal"));
+
+}  // namespace
+}  // namespace postern::mail

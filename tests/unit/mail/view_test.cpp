@@ -1,0 +1,389 @@
+// Ids, the index, views and queries, without a server.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "mail/search_program.hpp"
+#include "mail/sort_keys.hpp"
+#include "postern/mail/mailbox_list.hpp"
+#include "postern/mail/mailbox_view.hpp"
+
+namespace postern::mail {
+namespace {
+
+using ::testing::ElementsAre;
+
+imap::FetchData message(std::uint32_t seq, std::uint32_t uid, std::int64_t received, std::uint8_t flags = 0,
+                        std::vector<std::string> keywords = {}) {
+  imap::FetchData data;
+  data.seq = seq;
+  data.uid = uid;
+  data.internal_date = received;
+  data.size = uid * 100;
+  data.flags.emplace();
+  data.flags->system = flags;
+  data.flags->keywords = std::move(keywords);
+  return data;
+}
+
+struct Events final : ViewEvents {
+  std::vector<std::string> heard;
+  void on_message_arrived(MailboxView&, std::uint32_t uid) override {
+    heard.push_back("+" + std::to_string(uid));
+  }
+  void on_message_changed(MailboxView&, std::uint32_t uid) override {
+    heard.push_back("*" + std::to_string(uid));
+  }
+  void on_message_gone(MailboxView&, std::uint32_t uid) override {
+    heard.push_back("-" + std::to_string(uid));
+  }
+  void on_reset(MailboxView&) override { heard.emplace_back("reset"); }
+};
+
+struct ViewTest : ::testing::Test {
+  Events events;
+  MailboxView view{7, "INBOX", events};
+
+  void select(std::uint32_t exists, std::uint32_t validity = 1, std::uint64_t modseq = 0,
+              std::uint32_t next = 0) {
+    session::SelectInfo info;
+    info.exists = exists;
+    info.uid_validity = validity;
+    info.uid_next = next;
+    if (modseq != 0) info.highest_modseq = modseq;
+    view.begin_select();
+    view.on_selected(info);
+  }
+  void fill() {  // UIDs 10, 20, 30 with dates 300, 100, 200
+    select(3, 1, 5, 31);
+    view.take_uid_list({10, 20, 30});
+    view.on_fetch(message(1, 10, 300));
+    view.on_fetch(message(2, 20, 100));
+    view.on_fetch(message(3, 30, 200));
+    events.heard.clear();
+  }
+  UidList newest() {
+    const auto* order = view.order(Sort::newest_first());
+    return order == nullptr ? UidList{} : *order;
+  }
+};
+
+TEST_F(ViewTest, ReceivedOrderIsInternalDateOrder) {
+  fill();
+  EXPECT_THAT(newest(), ElementsAre(10, 30, 20));
+  EXPECT_EQ(view.sync_need(), SyncNeed::none);
+}
+
+TEST_F(ViewTest, ArrivalIsPutWhereItsDateBelongs) {
+  fill();
+  newest();
+  view.on_exists(4);
+  EXPECT_EQ(view.sync_need(), SyncNeed::arrivals);
+  view.on_fetch(message(4, 40, 250));
+  EXPECT_EQ(view.sync_need(), SyncNeed::none);
+  EXPECT_THAT(newest(), ElementsAre(10, 40, 30, 20));
+  EXPECT_THAT(events.heard, ElementsAre("+40"));
+}
+
+TEST_F(ViewTest, FetchOfAMessageBehindOneThatIsUnknownIsNotTaken) {
+  fill();
+  view.on_exists(5);
+  view.on_fetch(message(5, 50, 250));
+  EXPECT_EQ(view.index().find(50), nullptr);
+  EXPECT_EQ(view.sync_need(), SyncNeed::arrivals);
+}
+
+TEST_F(ViewTest, ExpungeTakesTheRightOne) {
+  fill();
+  newest();
+  const auto version = view.version();
+  view.on_expunge(2);
+  EXPECT_THAT(newest(), ElementsAre(10, 30));
+  EXPECT_THAT(events.heard, ElementsAre("-20"));
+  EXPECT_GT(view.version(), version);
+  view.on_expunge(99);  // nonsense
+  EXPECT_EQ(view.index().size(), 2u);
+}
+
+TEST_F(ViewTest, ExpungeOfAnUnannouncedMessageOnlyCounts) {
+  fill();
+  view.on_exists(5);
+  view.on_expunge(5);
+  view.on_expunge(4);
+  EXPECT_EQ(view.sync_need(), SyncNeed::none);
+  EXPECT_EQ(view.index().size(), 3u);
+}
+
+TEST_F(ViewTest, VanishedTakesMany) {
+  fill();
+  newest();
+  imap::VanishedResponse vanished;
+  vanished.uids.add(10, 25);
+  vanished.earlier = true;
+  view.on_vanished(vanished);
+  EXPECT_THAT(newest(), ElementsAre(30));
+  EXPECT_THAT(events.heard, ElementsAre("-10", "-20"));
+}
+
+TEST_F(ViewTest, DeletedMessagesAreHidden) {
+  fill();
+  newest();
+  view.on_fetch(message(1, 10, 300, imap::Flags::deleted));
+  EXPECT_THAT(newest(), ElementsAre(30, 20));
+  EXPECT_THAT(events.heard, ElementsAre("-10"));
+  view.on_fetch(message(1, 10, 300));
+  EXPECT_THAT(newest(), ElementsAre(10, 30, 20));
+}
+
+TEST_F(ViewTest, FlagsWithoutUidAreMappedBySequenceNumber) {
+  fill();
+  imap::FetchData data;
+  data.seq = 3;
+  data.flags.emplace();
+  data.flags->system = imap::Flags::seen;
+  view.on_fetch(data);
+  EXPECT_TRUE((view.index().find(30)->flags & MessageEntry::seen) != 0);
+  EXPECT_THAT(events.heard, ElementsAre("*30"));
+}
+
+TEST_F(ViewTest, SameFlagsAgainChangeNothing) {
+  fill();
+  const auto version = view.version();
+  view.on_fetch(message(1, 10, 300));
+  EXPECT_EQ(view.version(), version);
+  EXPECT_TRUE(events.heard.empty());
+}
+
+TEST_F(ViewTest, UidvalidityRollForgetsEverything) {
+  fill();
+  select(3, 2);
+  EXPECT_THAT(events.heard, ElementsAre("reset"));
+  EXPECT_EQ(view.sync_need(), SyncNeed::list);
+  EXPECT_EQ(view.index().size(), 0u);
+}
+
+TEST_F(ViewTest, SelectedAgainWithoutChangesNeedsNothing) {
+  fill();
+  select(3, 1, 5, 31);
+  EXPECT_EQ(view.sync_need(), SyncNeed::none);
+}
+
+TEST_F(ViewTest, SelectedAgainWithNewModseqAsksForChanges) {
+  fill();
+  select(3, 1, 9, 31);
+  EXPECT_EQ(view.sync_need(), SyncNeed::changes_since);
+  EXPECT_EQ(view.modseq(), 5u);  // until the changes have come
+  view.sync_finished(SyncNeed::changes_since);
+  EXPECT_EQ(view.sync_need(), SyncNeed::none);
+}
+
+TEST_F(ViewTest, ChangesThatWereTakenAreNotAskedForAgain) {
+  fill();
+  select(3, 1, 9, 31);
+  view.sync_finished(SyncNeed::changes_since);
+  EXPECT_EQ(view.modseq(), 9u);
+}
+
+TEST_F(ViewTest, SameCountWithAnotherUidnextIsListedAgain) {
+  fill();
+  select(3, 1, 9, 41);  // one came, one went
+  EXPECT_EQ(view.sync_need(), SyncNeed::list);
+}
+
+TEST_F(ViewTest, WithoutCondstoreFlagsAreAskedForAgain) {
+  fill();
+  select(3, 1, 0, 31);
+  EXPECT_EQ(view.sync_need(), SyncNeed::flags);
+}
+
+TEST_F(ViewTest, ResultsAreKeptUntilSomethingChanges) {
+  fill();
+  view.cache_result("x", std::make_shared<const UidList>(UidList{10}));
+  EXPECT_NE(view.cached_result("x"), nullptr);
+  EXPECT_EQ(view.cached_result("y"), nullptr);
+  view.on_fetch(message(1, 10, 300, imap::Flags::seen));
+  EXPECT_EQ(view.cached_result("x"), nullptr);
+}
+
+TEST_F(ViewTest, CachesAreBounded) {
+  fill();
+  for (int i = 0; i < 50; ++i) {
+    Sort sort{{SortKey{SortKey::Property::has_keyword, true, "k" + std::to_string(i)}}};
+    ASSERT_NE(view.order(sort), nullptr);
+  }
+  EXPECT_LE(view.memory_bytes(), 20'000u);
+}
+
+TEST_F(ViewTest, MemoryOfAWarmViewOfTenThousand) {
+  constexpr std::uint32_t count = 10'000;
+  select(count, 1, 5, count + 1);
+  UidList uids;
+  for (std::uint32_t uid = 1; uid <= count; ++uid) uids.push_back(uid);
+  view.take_uid_list(uids);
+  for (std::uint32_t uid = 1; uid <= count; ++uid) view.on_fetch(message(uid, uid, uid));
+  view.cache_result("page", std::make_shared<const UidList>(newest()));
+  EXPECT_LE(view.memory_bytes() / count, 64u);
+}
+
+TEST(Index, KeywordsBeyondTheBitsAreKept) {
+  MailboxIndex index;
+  index.set_uids({1});
+  std::vector<std::string> keywords;
+  for (int i = 0; i < 80; ++i) keywords.push_back("k" + std::to_string(i));
+  index.apply(1, message(1, 1, 5, 0, keywords));
+  EXPECT_EQ(index.keywords(*index.find(1)).size(), 80u);
+  EXPECT_TRUE(index.has_keyword(*index.find(1), "K79"));
+  EXPECT_FALSE(index.has_keyword(*index.find(1), "k80"));
+  keywords.pop_back();
+  EXPECT_EQ(index.apply(1, message(1, 1, 5, 0, keywords)), MailboxIndex::Change::flags);
+}
+
+TEST(Index, KeywordTableIsBounded) {
+  KeywordTable table;
+  for (std::uint32_t i = 0; i < keywords_max; ++i) ASSERT_TRUE(table.intern("k" + std::to_string(i)));
+  EXPECT_FALSE(table.intern("one more"));
+  EXPECT_TRUE(table.intern("K1"));
+}
+
+TEST(Ids, RoundTripAndRefuseEverythingElse) {
+  const Place place{0x0123456789abcdefull, 0xdeadbeef, 42};
+  EXPECT_EQ(parse_email_id(email_id(place)), place);
+  EXPECT_EQ(parse_mailbox_id(mailbox_id(5)), 5u);
+  EXPECT_EQ(parse_thread_id(thread_id(~0ull)), ~0ull);
+  const BlobKey part{place, TransferEncoding::quoted_printable, "1.2.10"};
+  EXPECT_EQ(parse_blob_id(blob_id(part)), part);
+  EXPECT_EQ(parse_blob_id(blob_id({place, {}, {}})), (BlobKey{place, {}, {}}));
+  for (std::string_view wrong : {"", "e", "m123", "eAAAAAAAAAAAAAAAAAAAAAA", "xAAAAAAAAAAA", "-1"}) {
+    EXPECT_FALSE(parse_email_id(wrong)) << wrong;
+    EXPECT_FALSE(parse_mailbox_id(wrong)) << wrong;
+  }
+  const auto whole = blob_id({place, {}, {}});
+  for (std::string_view tail : {"_", "_b", "_b0", "_b1_", "_b_1", "_x1", "_b1__2", "_b1]", "_b1 2", "_b01"})
+    EXPECT_FALSE(parse_blob_id(whole + std::string(tail))) << tail;
+  EXPECT_FALSE(parse_blob_id(whole + "_b" + std::string(blob_section_bytes_max + 1, '1')));
+  EXPECT_TRUE(parse_blob_id(whole + "_b" + std::string(blob_section_bytes_max, '1')));
+}
+
+Filter leaf(Filter::Kind kind, std::string text = {}) {
+  Filter f;
+  f.kind = kind;
+  f.text = std::move(text);
+  return f;
+}
+Filter group(Filter::Kind kind, std::vector<Filter> children) {
+  Filter f;
+  f.kind = kind;
+  f.children = std::move(children);
+  return f;
+}
+Filter in_mailbox(MailboxKey key) {
+  auto f = leaf(Filter::Kind::in_mailbox);
+  f.mailboxes = {key};
+  return f;
+}
+
+TEST(Filters, MailboxConditionsAreDecided) {
+  const auto seen = leaf(Filter::Kind::has_keyword, "$seen");
+  auto both = group(Filter::Kind::all_of, {in_mailbox(1), seen});
+  EXPECT_EQ(both.in(1).kind, Filter::Kind::has_keyword);
+  EXPECT_EQ(both.in(2).kind, Filter::Kind::never);
+  auto either = group(Filter::Kind::any_of, {in_mailbox(1), seen});
+  EXPECT_EQ(either.in(1).kind, Filter::Kind::always);
+  EXPECT_EQ(either.in(2).kind, Filter::Kind::has_keyword);
+  auto neither = group(Filter::Kind::none_of, {in_mailbox(1)});
+  EXPECT_EQ(neither.in(1).kind, Filter::Kind::never);
+  EXPECT_EQ(neither.in(2).kind, Filter::Kind::always);
+}
+
+TEST(Filters, SignaturesTellFiltersApart) {
+  EXPECT_NE(leaf(Filter::Kind::text, "a").signature(), leaf(Filter::Kind::text, "b").signature());
+  EXPECT_NE(group(Filter::Kind::all_of, {leaf(Filter::Kind::text, "a")}).signature(),
+            group(Filter::Kind::any_of, {leaf(Filter::Kind::text, "a")}).signature());
+  EXPECT_NE(group(Filter::Kind::all_of, {leaf(Filter::Kind::text, "1:a"), leaf(Filter::Kind::text, "b")})
+                .signature(),
+            group(Filter::Kind::all_of, {leaf(Filter::Kind::text, "1:a1:b")}).signature());
+}
+
+TEST(Filters, NothingAClientTypesLeavesItsPlaceInSearch) {
+  const imap::CapabilitySet none{std::vector<std::string>{"IMAP4REV1"}};
+  auto command = search_command(leaf(Filter::Kind::subject, "x\" OR ALL \r\nA1 LOGOUT"), none);
+  ASSERT_TRUE(command);
+  for (const auto& chunk : command->chunks)
+    EXPECT_EQ(chunk.find("\r\nA1 LOGOUT"), std::string::npos) << chunk;
+  EXPECT_FALSE(search_command(leaf(Filter::Kind::subject, std::string("a\0b", 3)), none));
+}
+
+TEST(Filters, WordsAndPhrases) {
+  EXPECT_THAT(search_words("one  two \"three four\" five\""),
+              ElementsAre("one", "two", "three four", "five"));
+  EXPECT_TRUE(search_words("  ").empty());
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += "w ";
+  EXPECT_EQ(search_words(many).size(), search_words_max);
+}
+
+TEST(SortKeys, BaseSubject) {
+  EXPECT_EQ(base_subject("Re: Fwd: [list] hello (fwd)"), "hello");
+  EXPECT_EQ(base_subject("RE[2]: x"), "x");
+  EXPECT_EQ(base_subject("[only]"), "[only]");
+  EXPECT_EQ(base_subject("[fwd: inner]"), "inner");
+  EXPECT_EQ(base_subject("  regards "), "regards");
+}
+
+TEST(SortKeys, ThreadIsNamedByItsRoot) {
+  const Place id{1, 2, 3};
+  const auto root = thread_key_of("Message-ID: <a@x>\r\n\r\n", id);
+  EXPECT_EQ(thread_key_of("Message-ID: <b@x>\r\nIn-Reply-To: <a@x>\r\n\r\n", id), root);
+  EXPECT_EQ(thread_key_of("Message-ID: <c@x>\r\nReferences: <a@x>\r\n <b@x>\r\n\r\n", id), root);
+  EXPECT_NE(thread_key_of("Message-ID: <d@x>\r\n\r\n", id), root);
+  EXPECT_NE(thread_key_of("", id), thread_key_of("", Place{1, 2, 4}));
+  EXPECT_NE(thread_key_of("", id), 0u);
+}
+
+imap::ListResponse listed(std::string name, std::vector<std::string> attributes = {}, char separator = '/') {
+  imap::ListResponse r;
+  r.command = "LIST";
+  r.mailbox = std::move(name);
+  r.attributes = std::move(attributes);
+  r.separator = separator;
+  return r;
+}
+
+TEST(MailboxList, OneMailboxARoleAndParents) {
+  MailboxListBuilder builder;
+  builder.add(listed("INBOX"));
+  builder.add(listed("Sent", {"\\sent"}));
+  builder.add(listed("Sent too", {"\\sent"}));
+  builder.add(listed("Work"));
+  builder.add(listed("Work/Entw&APw-rfe"));
+  const auto all = builder.finish(false);
+  ASSERT_EQ(all.size(), 5u);
+  int sent = 0;
+  for (const auto& m : all) sent += m.role == Role::sent ? 1 : 0;
+  EXPECT_EQ(sent, 1);
+  EXPECT_EQ(all[4].name, "Entwürfe");
+  EXPECT_EQ(all[4].parent, all[3].key);
+  EXPECT_EQ(all[0].role, Role::inbox);
+}
+
+TEST(MailboxList, RolesByNameOnlyWhereTheServerTellsNone) {
+  MailboxListBuilder named;
+  named.add(listed("INBOX"));
+  named.add(listed("INBOX.Papierkorb", {}, '.'));
+  EXPECT_EQ(named.finish(false)[1].role, Role::trash);
+  MailboxListBuilder told;
+  told.add(listed("Trash"));
+  told.add(listed("Bin", {"\\trash"}));
+  for (const auto& m : told.finish(false)) EXPECT_EQ(m.role == Role::trash, m.name == "Bin");
+}
+
+TEST(MailboxList, IsBounded) {
+  MailboxListBuilder builder;
+  for (std::size_t i = 0; i < mailboxes_max; ++i) builder.add(listed("m" + std::to_string(i)));
+  EXPECT_FALSE(builder.truncated());
+  builder.add(listed("one more"));
+  EXPECT_TRUE(builder.truncated());
+  EXPECT_EQ(builder.finish(false).size(), mailboxes_max);
+}
+
+}  // namespace
+}  // namespace postern::mail
