@@ -132,6 +132,8 @@ struct Daemon::Parts {
     segment = std::move(*opened);
     if (!report.discarded_reason.empty())
       logger->warning("segment or part of it discarded", {{"reason", report.discarded_reason}});
+    if (report.bytes_missing > 0)
+      logger->warning("the file system has no room for a full segment", {{"bytes_missing", report.bytes_missing}});
     logger->info("segment open", {{"path", options.path},
                                   {"created", report.created ? "yes" : "no"},
                                   {"sessions_kept", report.sessions_kept},

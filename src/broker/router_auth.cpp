@@ -130,10 +130,7 @@ io::Task<Router::Authenticated> Router::authenticate(Exchange& exchange) {
     credentials.login = head.remote_user;
     credentials.master_login = config_->auth.master_user;
     credentials.secret = config_->auth.master_password.clone();
-    auto identity = co_await by_credentials(exchange, std::move(credentials));
-    // A browser sends such a login by itself, as it does a cookie.
-    if (identity) identity->by_cookie = true;
-    co_return identity;
+    co_return co_await by_credentials(exchange, std::move(credentials));
   }
   if (bearer && config_->auth.oauth) {
     auto login = jwt_claim(bearer->expose(), config_->auth.oauth_username_claims);

@@ -75,7 +75,10 @@ struct SessionFixture : test::LoopFixture {
   RecordingAccount account;
   std::unique_ptr<Pool> pool;
 
-  SessionFixture() { server_options.tls = TlsMode::none; }
+  SessionFixture() {
+    server_options.tls = TlsMode::none;
+    server_options.idle_after = 2s;
+  }
 
   // Starts the IMAP server with `options`, a Server with `server_options`, and a pool.
   void start(Credentials credentials = password()) {
