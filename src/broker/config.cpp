@@ -107,7 +107,8 @@ template <typename T>
 Binder number(T& out, std::uint64_t min, std::uint64_t max) {
   return [&out, min, max](const toml::node& node) -> Wrong {
     const auto* value = node.as_integer();
-    const bool fits = value != nullptr && value->get() >= 0 && static_cast<std::uint64_t>(value->get()) >= min &&
+    const bool fits = value != nullptr && value->get() >= 0 &&
+                      static_cast<std::uint64_t>(value->get()) >= min &&
                       static_cast<std::uint64_t>(value->get()) <= max;
     if (!fits) return "must be a number from " + std::to_string(min) + " to " + std::to_string(max);
     out = static_cast<T>(value->get());
@@ -120,8 +121,11 @@ Binder duration(Duration& out, Duration min, Duration max) {
     const auto* value = node.as_string();
     std::optional<std::uint64_t> ms;
     if (value != nullptr)
-      ms = with_unit(value->get(), {{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}});
-    const auto in_ms = [](Duration d) { return std::chrono::duration_cast<std::chrono::milliseconds>(d).count(); };
+      ms = with_unit(value->get(),
+                     {{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}});
+    const auto in_ms = [](Duration d) {
+      return std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
+    };
     if (!ms || *ms < static_cast<std::uint64_t>(in_ms(min)) || *ms > static_cast<std::uint64_t>(in_ms(max)))
       return "must be a duration such as \"500ms\", \"30s\", \"5m\", \"12h\" or \"30d\", from " +
              std::to_string(in_ms(min)) + "ms to " + std::to_string(in_ms(max)) + "ms";
@@ -146,7 +150,8 @@ Binder size(T& out, std::uint64_t min, std::uint64_t max) {
                                        {"MiB", 1ull << 20},
                                        {"GiB", 1ull << 30}});
     if (!bytes || *bytes < min || *bytes > max)
-      return "must be a size such as \"64MB\", from " + std::to_string(min) + " to " + std::to_string(max) + " octets";
+      return "must be a size such as \"64MB\", from " + std::to_string(min) + " to " + std::to_string(max) +
+             " octets";
     out = static_cast<T>(*bytes);
     return {};
   };
@@ -205,16 +210,20 @@ std::map<std::string, Section, std::less<>> sections_of(Config& c, bool& port_gi
          port_given = true;
          return number(imap.endpoint.port, 1, 65'535)(node);
        }},
-      {"tls", choice(imap.tls, {{"implicit", TlsMode::implicit}, {"starttls", TlsMode::starttls}, {"none", TlsMode::none}})},
+      {"tls",
+       choice(imap.tls,
+              {{"implicit", TlsMode::implicit}, {"starttls", TlsMode::starttls}, {"none", TlsMode::none}})},
       {"ca_file", text(imap.tls_options.ca_file)},
       {"pins", texts(imap.tls_options.pins_sha256)},
       {"verify", boolean(imap.tls_options.verify)},
-      {"tls_min_version", choice(imap.tls_options.min_version, {{"1.2", std::string("1.2")}, {"1.3", std::string("1.3")}})},
+      {"tls_min_version",
+       choice(imap.tls_options.min_version, {{"1.2", std::string("1.2")}, {"1.3", std::string("1.3")}})},
       {"allow_plaintext", boolean(imap.allow_plaintext)},
-      {"password_mechanism", choice(imap.password_mechanism, {{"auto", PasswordMechanism::automatic},
-                                                              {"plain", PasswordMechanism::plain},
-                                                              {"login", PasswordMechanism::login_mechanism},
-                                                              {"login-command", PasswordMechanism::login_command}})},
+      {"password_mechanism",
+       choice(imap.password_mechanism, {{"auto", PasswordMechanism::automatic},
+                                        {"plain", PasswordMechanism::plain},
+                                        {"login", PasswordMechanism::login_mechanism},
+                                        {"login-command", PasswordMechanism::login_command}})},
       {"oauth_mechanism", choice(imap.oauth_mechanism, {{"auto", OauthMechanism::automatic},
                                                         {"oauthbearer", OauthMechanism::oauthbearer},
                                                         {"xoauth2", OauthMechanism::xoauth2}})},
@@ -291,7 +300,8 @@ bool is_loopback_host(std::string_view host) {
 // The master user's password: one line in a file that nobody else may read.
 Wrong read_master_password(AuthConfig& auth) {
   struct stat info{};
-  if (stat(auth.master_password_file.c_str(), &info) != 0) return "can't be read: " + std::string(std::strerror(errno));
+  if (stat(auth.master_password_file.c_str(), &info) != 0)
+    return "can't be read: " + std::string(std::strerror(errno));
   if ((info.st_mode & 0077) != 0) return "must not be readable by group or others (chmod 0600)";
   std::ifstream file(auth.master_password_file);
   std::string line;
@@ -304,11 +314,13 @@ Wrong read_master_password(AuthConfig& auth) {
 // What no single value can be blamed for.
 Wrong conflict_in(Config& c) {
   if (c.imap.endpoint.host.empty()) return "[imap] host is missing";
-  if (c.imap.tls == session::TlsMode::none && !c.imap.allow_plaintext && !is_loopback_host(c.imap.endpoint.host))
+  if (c.imap.tls == session::TlsMode::none && !c.imap.allow_plaintext &&
+      !is_loopback_host(c.imap.endpoint.host))
     return "[imap] tls = \"none\" would send passwords in the clear to " + c.imap.endpoint.host +
            ": it is for loopback only, unless allow_plaintext = true";
-  if (!c.imap.tls_options.verify && c.imap.tls_options.pins_sha256.empty() && c.imap.tls != session::TlsMode::none &&
-      !c.imap.allow_plaintext && !is_loopback_host(c.imap.endpoint.host))
+  if (!c.imap.tls_options.verify && c.imap.tls_options.pins_sha256.empty() &&
+      c.imap.tls != session::TlsMode::none && !c.imap.allow_plaintext &&
+      !is_loopback_host(c.imap.endpoint.host))
     return "[imap] verify = false needs pins, or allow_plaintext = true: anybody could be the server";
   if (c.imap.backoff_min > c.imap.backoff_max) return "[imap] backoff_min is larger than backoff_max";
   if (c.auth.session_idle > c.auth.session_max) return "[auth] session_idle is larger than session_max";
@@ -318,7 +330,8 @@ Wrong conflict_in(Config& c) {
     return "[http] cookie_name is no name for a cookie";
   if (!c.http.public_url.empty()) {
     const bool http = c.http.public_url.starts_with("https://") || c.http.public_url.starts_with("http://");
-    if (!http || c.http.public_url.ends_with('/')) return "[http] public_url must be https://HOST without a slash at the end";
+    if (!http || c.http.public_url.ends_with('/'))
+      return "[http] public_url must be https://HOST without a slash at the end";
   }
   for (const auto& rule : c.http.trusted_proxies) {
     const auto address = rule.substr(0, rule.find('/'));
@@ -404,7 +417,8 @@ Result<Config> parse_config(std::string_view source, const std::string& file) {
 Result<Config> load_config(const std::string& path) {
   std::ifstream file(path);
   std::stringstream content;
-  if (!file || !(content << file.rdbuf())) return fail(ConfigErrc::unreadable, path + ": " + std::strerror(errno));
+  if (!file || !(content << file.rdbuf()))
+    return fail(ConfigErrc::unreadable, path + ": " + std::strerror(errno));
   return parse_config(content.str(), path);
 }
 

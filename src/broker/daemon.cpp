@@ -1,3 +1,5 @@
+// Start and end of posternd: sockets opened or inherited, shards started, signals obeyed, and the program executed
+// anew for an upgrade, with its listening sockets and the segment's lock handed over. Daemon::Parts owns all of it.
 #include "broker/daemon.hpp"
 
 #include <fcntl.h>
@@ -133,7 +135,8 @@ struct Daemon::Parts {
     if (!report.discarded_reason.empty())
       logger->warning("segment or part of it discarded", {{"reason", report.discarded_reason}});
     if (report.bytes_missing > 0)
-      logger->warning("the file system has no room for a full segment", {{"bytes_missing", report.bytes_missing}});
+      logger->warning("the file system has no room for a full segment",
+                      {{"bytes_missing", report.bytes_missing}});
     logger->info("segment open", {{"path", options.path},
                                   {"created", report.created ? "yes" : "no"},
                                   {"sessions_kept", report.sessions_kept},

@@ -1,3 +1,5 @@
+// Parsing of targets, cookies, Authorization fields, addresses and media types: what isn't well-formed is refused,
+// and what proxies say counts only where the caller trusts them.
 #include "broker/http.hpp"
 
 #include <arpa/inet.h>

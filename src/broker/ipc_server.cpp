@@ -1,3 +1,6 @@
+// Worker connections: frames in, requests to the handler, answers out. A connection is held by its own coroutines
+// and the server's set, a stream by its handler; bounds: streams_per_connection_max, the credit of each stream,
+// and output_bytes_max of what waits to be written.
 #include "broker/ipc_server.hpp"
 
 #include <utility>
@@ -62,11 +65,10 @@ class IpcConnection : public std::enable_shared_from_this<IpcConnection> {
     wake_writer_.set();
   }
 
-  // Until all that was queued before is in the socket, or the connection has ended.
-  io::Task<> flushed() {
-    while (!closed_ && (writing_ || !output_.empty())) {
-      co_await drained_.wait();
-    }
+  // Until all that was queued before is in the socket; false if the connection has ended.
+  io::Task<bool> flushed() {
+    while (!closed_ && (writing_ || !output_.empty())) co_await drained_.wait();
+    co_return !closed_;
   }
 
   void forget(std::uint32_t id) {
@@ -299,14 +301,15 @@ io::Task<Result<>> RequestStream::send(std::string_view data, bool last) {
   }
 }
 
-io::Task<> RequestStream::effects() {
+io::Task<bool> RequestStream::effects() {
   auto connection = connection_.lock();
-  if (effects_ || !connection) co_return;
+  if (!connection || over_) co_return false;
+  if (effects_) co_return true;
   effects_ = true;
   std::string frame;
   ipc::append_frame(frame, ipc::FrameType::effects, 0, id_, {});
   connection->send(frame);
-  co_await connection->flushed();
+  co_return co_await connection->flushed() && !over_;
 }
 
 void RequestStream::cancel(ipc::CancelReason reason) {

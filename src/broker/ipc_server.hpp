@@ -36,8 +36,9 @@ class RequestStream {
   // An answer in pieces: head, then data until `last`, each waiting for credit.
   io::Task<Result<>> begin(const ipc::ResponseHead& head);
   io::Task<Result<>> send(std::string_view data, bool last);
-  // Tells the worker that the request must not be repeated; in the socket when it returns.
-  io::Task<> effects();
+  // Tells the worker that the request must not be repeated: true when its socket has it, false when the worker or the
+  // browser has gone.
+  io::Task<bool> effects();
   void cancel(ipc::CancelReason reason);
   // The browser or the worker has gone: nobody will read an answer.
   bool is_over() const { return over_; }

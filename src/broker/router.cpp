@@ -1,3 +1,5 @@
+// The routes of JMAP: session resource, API and download. Who a request speaks for is in router_auth.cpp.
+// A download is passed on piece by piece, as the worker grants credit.
 #include "broker/router.hpp"
 
 #include <algorithm>
@@ -112,8 +114,9 @@ io::Task<> Router::refused_by_server(const Identity& identity) {
   if (identity.session) segment_.end_session(*identity.session);
   auto& shard = shard_of(identity.key);
   const auto key = identity.key;
-  co_await on_loop(shard.loop(), loop_, [&shard, key]() -> io::Task<Result<>> {
-    co_await shard.close_account(key);
+  const auto* account = identity.account.get();
+  co_await on_loop(shard.loop(), loop_, [&shard, key, account]() -> io::Task<Result<>> {
+    co_await shard.close_account(key, account);
     co_return Result<>{};
   });
 }
@@ -151,17 +154,19 @@ io::Task<> Router::api(Exchange& exchange) {
         // The mark that forbids repeating the request is written by the connection's loop.
         auto stream = exchange.stream;
         auto& shard_loop = shard.loop();
-        mail::EffectsHook effects = [stream, home, &shard_loop]() -> io::Task<> {
-          co_await on_loop(*home, shard_loop, [stream]() -> io::Task<Result<>> {
-            co_await stream->effects();
-            co_return Result<>{};
+        mail::EffectsHook effects = [stream, home, &shard_loop]() -> io::Task<bool> {
+          auto told = co_await on_loop(*home, shard_loop, [stream]() -> io::Task<Result<bool>> {
+            co_return co_await stream->effects();
           });
+          co_return told.value_or(false);
         };
         jmap::CallContext context{*identity->account, info.account_id, config->jmap, std::move(effects),
                                   jmap::session_state_of(info, config->jmap)};
         auto response = co_await jmap::handle_api_request(std::move(*body), std::move(context));
-        co_return Outcome{std::move(response), identity->account->answered_stale(),
-                          identity->account->pool().refused()};
+        // A refused login ends the session only where nothing else answers: another connection may live on.
+        const auto& pool = identity->account->pool();
+        const bool refused = response.unavailable && pool.refused() && !pool.connected();
+        co_return Outcome{std::move(response), identity->account->answered_stale(), refused};
       });
   if (!outcome) co_return co_await answer(exchange, jmap::problem(500, "about:blank", "internal error"));
   if (outcome->refused) {

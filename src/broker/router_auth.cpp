@@ -123,7 +123,8 @@ io::Task<Router::Authenticated> Router::authenticate(Exchange& exchange) {
   const auto& head = exchange.head();
   const auto authorization = ipc::field(head.fields, "authorization");
   auto bearer = parse_bearer(authorization);
-  if (bearer && store::hash_token(bearer->expose())) co_return co_await by_session(exchange, std::move(*bearer), false);
+  if (bearer && store::hash_token(bearer->expose()))
+    co_return co_await by_session(exchange, std::move(*bearer), false);
   if (config_->auth.trust_remote_user && !head.remote_user.empty()) {
     session::Credentials credentials;
     credentials.kind = session::Credentials::Kind::master;
@@ -222,7 +223,7 @@ io::Task<> Router::login(Exchange& exchange) {
   record.created = record.last_used = now;
   record.expires = now + seconds(config_->auth.session_max);
   record.idle_seconds = static_cast<std::uint32_t>(seconds(config_->auth.session_idle));
-  co_await exchange.stream->effects();
+  if (!co_await exchange.stream->effects()) co_return;
   if (auto put = segment_.put_session(record); !put) {
     loop_.logger().error("session not kept", {{"error", put.error().to_string()}});
     auto full = jmap::problem(503, "about:blank", "no more sessions can be opened now");
@@ -261,7 +262,7 @@ io::Task<> Router::logout(Exchange& exchange) {
   if (by_cookie && record)
     if (auto wrong = forged(exchange)) co_return co_await answer(exchange, std::move(*wrong));
   if (record) {
-    co_await exchange.stream->effects();
+    if (!co_await exchange.stream->effects()) co_return;
     segment_.end_session(*hash);
     ++counters_.sign_outs;
     loop_.logger().info("signed out", {{"login", record->login}, {"session", store::session_tag(*hash)}});

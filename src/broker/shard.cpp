@@ -1,3 +1,5 @@
+// The accounts of one shard: signed in, resumed from a session, kept while used, dropped by the housekeeping.
+// Passwords that were good are known again by keyed digests (verifiers_per_account_max of them).
 #include "broker/shard.hpp"
 
 #include <algorithm>
@@ -78,12 +80,16 @@ Shard::Shard(unsigned number, std::shared_ptr<const Config> config, store::Segme
 Shard::~Shard() { accounts_.clear(); }
 
 void Shard::start_thread() {
-  thread_ = std::thread([this] { loop_.run(); });
+  thread_ = std::thread([this] {
+    owner_ = std::this_thread::get_id();
+    loop_.run();
+  });
 }
 
 void Shard::stop_thread() {
   loop_.stop();
   if (thread_.joinable()) thread_.join();
+  owner_ = std::this_thread::get_id();
 }
 
 // --- Verifiers: that these credentials were good a while ago, without keeping them ---
@@ -109,32 +115,36 @@ void Shard::add_verifier(Entry& entry, const Digest& digest) {
 
 AccountPtr Shard::make_account(store::AccountKey key, session::Credentials credentials,
                                std::string client_address) {
-  return std::make_shared<mail::Account>(
-      mail::AccountContext{loop_, *server_, segment_, fragments_, config_->mail}, key, std::move(credentials),
-      std::move(client_address));
+  // Whoever lets go of it last, it ends on its own loop.
+  auto let_go = [this](mail::Account* account) {
+    if (std::this_thread::get_id() == owner_.load())
+      delete account;
+    else
+      loop_.post([account] { delete account; });
+  };
+  return AccountPtr(new mail::Account(mail::AccountContext{loop_, *server_, segment_, fragments_, config_->mail}, key,
+                                      std::move(credentials), std::move(client_address)),
+                    std::move(let_go));
 }
 
 io::Task<Result<AccountPtr>> Shard::sign_in(session::Credentials credentials, std::string client_address) {
   const auto key = account_key(config_->imap, credentials.login);
   const auto digest = verifier_of(credentials);
-  while (true) {
-    if (auto it = accounts_.find(key); it != accounts_.end() && is_verified(it->second, digest)) {
-      it->second.last_used = loop_.clock().now();
-      co_return it->second.account;
-    }
-    auto other = trying_.find(digest);
-    if (other == trying_.end()) break;
-    auto event = other->second;
-    co_await event->wait();
-    // It failed for the other: it is tried once for everybody who came meanwhile.
-    if (auto it = accounts_.find(key); it == accounts_.end() || !is_verified(it->second, digest)) break;
+  if (auto it = accounts_.find(key); it != accounts_.end() && is_verified(it->second, digest)) {
+    it->second.last_used = loop_.clock().now();
+    co_return it->second.account;
   }
-  auto event = std::make_shared<io::Event>(loop_);
-  trying_[digest] = event;
-  auto account = co_await try_credentials(key, std::move(credentials), digest, std::move(client_address));
+  if (auto other = trying_.find(digest); other != trying_.end()) {
+    auto trial = other->second;
+    co_await trial->done.wait();
+    co_return trial->result;
+  }
+  auto trial = std::make_shared<Trial>(loop_);
+  trying_[digest] = trial;
+  trial->result = co_await try_credentials(key, std::move(credentials), digest, std::move(client_address));
   trying_.erase(digest);
-  event->set();
-  co_return account;
+  trial->done.set();
+  co_return trial->result;
 }
 
 io::Task<Result<AccountPtr>> Shard::try_credentials(store::AccountKey key, session::Credentials credentials,
@@ -211,9 +221,9 @@ void Shard::drop(store::AccountKey key) {
   fragments_.drop_account(key);
 }
 
-io::Task<> Shard::close_account(store::AccountKey key) {
+io::Task<> Shard::close_account(store::AccountKey key, const mail::Account* only) {
   auto it = accounts_.find(key);
-  if (it == accounts_.end()) co_return;
+  if (it == accounts_.end() || (only != nullptr && it->second.account.get() != only)) co_return;
   auto account = it->second.account;
   account->save_state();
   drop(key);

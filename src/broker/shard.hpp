@@ -4,6 +4,7 @@
 // What comes from other loops gets here by on_loop().
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -59,7 +60,8 @@ class Shard {
   Result<AccountPtr> resume(store::AccountKey key, const Secret& packed, std::string client_address);
   AccountPtr find(store::AccountKey key);
   // Nobody has a session there any more: says LOGOUT and forgets it.
-  io::Task<> close_account(store::AccountKey key);
+  // With `only`: if it is still that one.
+  io::Task<> close_account(store::AccountKey key, const mail::Account* only = nullptr);
   io::Task<> close_all();
 
   // How many requests of an account run at once; others wait their turn, in order.
@@ -126,7 +128,14 @@ class Shard {
   mail::FragmentCache fragments_;
   std::string verifier_key_;  // random, of this process
   std::unordered_map<store::AccountKey, Entry> accounts_;
-  std::map<Digest, std::shared_ptr<io::Event>> trying_;  // sign-ins under way: the same is tried once
+  // A sign-in under way: whoever comes with the same credentials meanwhile gets its result.
+  struct Trial {
+    explicit Trial(io::Loop& loop) : done(loop) {}
+    io::Event done;
+    Result<AccountPtr> result;
+  };
+  std::map<Digest, std::shared_ptr<Trial>> trying_;
+  std::atomic<std::thread::id> owner_ = std::this_thread::get_id();  // whose the loop is
   TimerId housekeeping_ = 0;
   std::thread thread_;
 };

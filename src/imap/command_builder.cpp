@@ -12,7 +12,7 @@ namespace postern::imap {
 namespace {
 
 bool has_line_break_or_nul(std::string_view text) {
-  return text.find_first_of(std::string_view("\r\n\0", 3)) != text.npos;
+  return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
 }
 
 // ASTRING-CHAR = ATOM-CHAR / resp-specials
@@ -99,7 +99,7 @@ void CommandBuilder::append_quoted(std::string_view text) {
 // literal = "{" number ["+"] "}" CRLF *CHAR8 ; CHAR8 = any OCTET except NUL
 // The next chunk begins with the octets where the server has to agree to them first.
 void CommandBuilder::append_literal(std::string_view octets) {
-  if (octets.find('\0') != octets.npos) {
+  if (octets.find('\0') != std::string_view::npos) {
     error(Errc::unencodable, "NUL");
     return;
   }
@@ -134,7 +134,7 @@ CommandBuilder& CommandBuilder::literal(std::string_view octets) {
 }
 
 CommandBuilder& CommandBuilder::mailbox(std::string_view utf8_name) {
-  if (utf8_name.find('\0') != utf8_name.npos) {
+  if (utf8_name.find('\0') != std::string_view::npos) {
     error(Errc::unencodable, "NUL in a mailbox name");
     return *this;
   }

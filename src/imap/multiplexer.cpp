@@ -224,7 +224,7 @@ void Multiplexer::State::mark_lost(Expect kind, Errc why) {
 }
 
 Result<> Multiplexer::State::handle_greeting(std::string_view text) {
-  if (text.find_first_not_of(" \t") == text.npos) return {};  // an empty line before it
+  if (text.find_first_not_of(" \t") == std::string_view::npos) return {};  // an empty line before it
   auto response = parse_response(text);
   auto* status = response ? std::get_if<StatusResponse>(&*response) : nullptr;
   if (!status || !status->tag.empty()) return fail(Errc::not_imap, "no greeting");
@@ -266,7 +266,7 @@ Result<> Multiplexer::State::handle_continuation(const Continuation& continuatio
   // An AUTHENTICATE that nobody waits for any more is cancelled (RFC 3501, 6.2.2).
   std::optional<std::string> answer = entry.sink ? entry.sink->on_continuation(continuation) : "*";
   if (link == Link::closed || !answer) return {};
-  if (answer->find_first_of(std::string_view("\r\n\0", 3)) != answer->npos) {
+  if (answer->find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos) {
     wipe_and_free(*answer);
     *answer = "*";
   }
@@ -399,10 +399,10 @@ Result<> Multiplexer::feed(std::string_view octets) {
   if (s.link == Link::broken || s.link == Link::closed) return fail(Errc::closed);
   if (s.link == Link::greeting) {
     const std::size_t first = octets.find_first_not_of(" \t\r\n");
-    if (!s.greeting_begun && first != octets.npos && octets[first] != '*') {
+    if (!s.greeting_begun && first != std::string_view::npos && octets[first] != '*') {
       return s.broken(Error(make_error_code(Errc::not_imap), "no greeting"));
     }
-    s.greeting_begun = s.greeting_begun || first != octets.npos;
+    s.greeting_begun = s.greeting_begun || first != std::string_view::npos;
     s.greeting_bytes += octets.size();
   }
   for (;;) {
@@ -428,9 +428,16 @@ Result<> Multiplexer::feed(std::string_view octets) {
 
 const std::optional<StatusResponse>& Multiplexer::greeting() const { return state_->greeting; }
 
+void Multiplexer::trim_greeting() {
+  if (!state_->greeting) return;
+  state_->greeting->code.value = std::monostate();
+  std::string().swap(state_->greeting->code.arguments);
+}
+
 void Multiplexer::fail_all(const Error& error) {
   State& s = *state_;
-  const Error reason = error;  // the caller's may belong to a sink
+  // A copy, since the caller's may belong to a sink that goes.
+  const Error reason = error;  // NOLINT(performance-unnecessary-copy-initialization)
   s.link = State::Link::closed;
   s.fragmenter = Fragmenter();
   if (std::exchange(s.output_is_secret, false)) wipe_and_free(s.output);

@@ -14,7 +14,7 @@ bool parse_date_item(Cursor& in, std::optional<std::int64_t>& out) {
   if (in.peek() == '"') {  // the one string of every message of an index: taken in place
     const std::string_view rest = in.rest().substr(1);
     const std::size_t end = rest.find('"');
-    if (end == rest.npos) return in.fail("date without an end");
+    if (end == std::string_view::npos) return in.fail("date without an end");
     out = parse_date_time(rest.substr(0, end));
     in.seek(in.offset() + end + 2);
     return true;

@@ -44,7 +44,7 @@ void capitalise_inbox(std::string& mailbox) {
 // Where the list at the end of a line begins, with the SP before it: back from its last ")".
 std::size_t last_list(std::string_view text) {
   std::size_t depth = 0;
-  for (std::size_t i = text.find_last_not_of(' '); i != text.npos && i > 0; --i) {
+  for (std::size_t i = text.find_last_not_of(' '); i != std::string_view::npos && i > 0; --i) {
     if (text[i] == ')') ++depth;
     if (depth == 0) break;  // no list at the end
     if (text[i] == '(' && --depth == 0 && text[i - 1] == ' ') return i - 1;
@@ -83,8 +83,8 @@ bool parse_mailbox(Cursor& in, std::string& out, bool last) {
     in.seek(start);
     const std::string_view rest = in.rest();
     const std::size_t list = rest.find("\" (", 1);
-    const std::size_t end = list != rest.npos ? list : rest.rfind('"');
-    if (rest.front() != '"' || end == rest.npos || end == 0) return in.fail("mailbox expected");
+    const std::size_t end = list != std::string_view::npos ? list : rest.rfind('"');
+    if (rest.front() != '"' || end == std::string_view::npos || end == 0) return in.fail("mailbox expected");
     out = rest.substr(1, end - 1);
     in.seek(start + end + 1);
     ok = true;

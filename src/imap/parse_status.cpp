@@ -118,11 +118,11 @@ bool parse_status_text(Cursor& in, ResponseCode& code, std::string& text) {
     const std::string_view rest = in.rest();
     const std::size_t end = code_end(rest);
     std::string_view inside = rest.substr(0, end);
-    in.seek(in.offset() + (end == rest.npos ? rest.size() : end + 1));
+    in.seek(in.offset() + (end == std::string_view::npos ? rest.size() : end + 1));
     while (inside.starts_with(' ')) inside.remove_prefix(1);
     const std::size_t name_end = inside.find_first_of(" (\"");
     code.name = to_upper(inside.substr(0, name_end));
-    if (name_end != inside.npos) {
+    if (name_end != std::string_view::npos) {
       inside.remove_prefix(name_end);
       if (inside.starts_with(' ')) inside.remove_prefix(1);
       code.arguments = inside;

@@ -6,9 +6,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <boost/asio/ip/tcp.hpp>
 #include <cerrno>
 #include <cstring>
+#include <boost/asio/ip/tcp.hpp>
 
 #include "io/socket.hpp"
 #include "postern/io/event.hpp"
@@ -26,7 +26,9 @@ using Addresses = std::vector<asio::ip::tcp::endpoint>;
 constexpr int keepalive_idle_s = 300, keepalive_interval_s = 30, keepalive_probes = 4;
 constexpr unsigned unacknowledged_ms = 60'000;
 
-void set_option(int fd, int level, int name, int value) { ::setsockopt(fd, level, name, &value, sizeof value); }
+void set_option(int fd, int level, int name, int value) {
+  ::setsockopt(fd, level, name, &value, sizeof value);
+}
 
 void set_tcp_options(int fd) {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -73,15 +75,16 @@ Task<Result<Addresses>> resolve(Loop& loop, Endpoint endpoint, MonotonicTime dea
         for (const auto& entry : results) resolving->addresses.push_back(entry.endpoint());
         resolving->done.set();
       });
-  if (!co_await resolving->done.wait_until(deadline)) co_return fail(Errc::timeout, "resolving " + endpoint.host);
+  if (!co_await resolving->done.wait_until(deadline))
+    co_return fail(Errc::timeout, "resolving " + endpoint.host);
   if (resolving->error || resolving->addresses.empty()) {
     co_return fail(Errc::resolve, endpoint.host + ": " + resolving->error.message());
   }
   co_return alternate(resolving->addresses);
 }
 
-Task<Result<std::shared_ptr<Socket>>> connect_one(Loop& loop, int fd, sockaddr_storage address, socklen_t size,
-                                                  Duration timeout) {
+Task<Result<std::shared_ptr<Socket>>> connect_one(Loop& loop, int fd, sockaddr_storage address,
+                                                  socklen_t size, Duration timeout) {
   if (fd < 0) co_return fail(Errc::connect, std::generic_category().message(errno));
   auto socket = std::make_shared<Socket>(loop, fd);
   int result = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), size);

@@ -1,3 +1,4 @@
+// The io layer's error category: what each Errc means, in words for logs.
 #include "postern/io/stream.hpp"
 
 namespace postern::io {

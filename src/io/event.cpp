@@ -1,3 +1,4 @@
+// Event's list of waiting coroutines, which outlives the Event itself while somebody waits.
 #include "postern/io/event.hpp"
 
 #include "io/waiter.hpp"

@@ -1,11 +1,13 @@
+// The loop over Boost.Asio: one steady_timer for the whole timer queue, one posted handler for all coroutines that
+// were woken, and the unwinding of those that still wait at the end.
 #include "postern/io/loop.hpp"
 
+#include <exception>
+#include <optional>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <exception>
-#include <optional>
 
 #include "io/waiter.hpp"
 

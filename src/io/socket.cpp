@@ -1,17 +1,21 @@
+// Non-blocking reads, writes and TLS handshakes on one descriptor, each tried at once and only then waited for.
+// A time-out is the loop's timer, which ends the wait; close() ends whatever is pending.
 #include "io/socket.hpp"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <openssl/err.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <openssl/err.h>
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/deferred.hpp>
 #include <cerrno>
 #include <cstring>
-#include <limits>
+#include <functional>
+
+#include "postern/io/readable.hpp"
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/deferred.hpp>
 
 namespace postern::io {
 
@@ -46,7 +50,9 @@ class SocketStream final : public ByteStream {
   ~SocketStream() override {
     if (socket) socket->close();
   }
-  Task<Result<std::size_t>> read_some(std::span<char> buffer) override { return Socket::read_some(socket, buffer); }
+  Task<Result<std::size_t>> read_some(std::span<char> buffer) override {
+    return Socket::read_some(socket, buffer);
+  }
   Task<Result<>> write_all(std::string_view data) override { return Socket::write_all(socket, data); }
   Result<std::size_t> write_now(std::string_view data) override {
     auto progress = socket->write_now(data);
@@ -83,6 +89,18 @@ std::unique_ptr<ByteStream> adopt_socket(Loop& loop, int fd) {
 bool is_loopback(const ByteStream& stream) {
   const auto* ours = dynamic_cast<const SocketStream*>(&stream);
   return ours != nullptr && ours->socket->loopback();
+}
+
+Result<std::size_t> read_now(ByteStream& stream, std::span<char> buffer) {
+  auto* ours = dynamic_cast<SocketStream*>(&stream);
+  if (ours == nullptr) return fail(Errc::io, "not a socket of this layer");
+  auto progress = ours->socket->read_now(buffer);
+  if (!progress) return fail(std::move(progress.error()));
+  return progress->done;
+}
+
+void when_readable(ByteStream& stream, std::function<void()> callback) {
+  if (auto* ours = dynamic_cast<SocketStream*>(&stream)) Socket::when_readable(ours->socket, std::move(callback));
 }
 
 Task<Result<std::unique_ptr<ByteStream>>> start_tls(Loop&, std::unique_ptr<ByteStream> plain,
@@ -170,7 +188,8 @@ Result<Socket::Progress> Socket::tls_outcome(int result) {
   tls_broken_ = true;
   const auto code = ERR_peek_error();
   auto reason = take_openssl_error();
-  if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) return fail(Errc::closed, "without close_notify");
+  if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+    return fail(Errc::closed, "without close_notify");
   return fail(Errc::tls, reason);
 }
 
@@ -201,7 +220,15 @@ Result<Socket::Progress> Socket::tls_read(std::span<char> buffer) {
 Result<Socket::Progress> Socket::read_now(std::span<char> buffer) {
   if (closed_) return fail(Errc::closed);
   if (buffer.empty()) return fail(Errc::io, "no buffer to read into");
-  if (ssl_) return tls_read(buffer);
+  read_want_ = Want::read;
+  if (ssl_) {
+    auto progress = tls_read(buffer);
+    if (progress && progress->done == 0) {
+      perhaps_readable_ = false;
+      read_want_ = progress->want;
+    }
+    return progress;
+  }
   for (;;) {
     const auto got = ::recv(fd(), buffer.data(), buffer.size(), 0);
     if (got > 0) {
@@ -210,7 +237,10 @@ Result<Socket::Progress> Socket::read_now(std::span<char> buffer) {
     }
     if (got == 0) return fail(Errc::closed);
     if (errno == EINTR) continue;
-    if (errno == EAGAIN) return Progress{0, Want::read};
+    if (errno == EAGAIN) {
+      perhaps_readable_ = false;
+      return Progress{0, Want::read};
+    }
     if (errno == ECONNRESET || errno == EPIPE || errno == ETIMEDOUT || errno == ENOTCONN) {
       return fail(Errc::closed, error_text(errno));
     }
@@ -263,6 +293,14 @@ Task<Result<std::size_t>> Socket::read_some(std::shared_ptr<Socket> self, std::s
     if (progress->done > 0) co_return progress->done;
     want = progress->want;
   }
+}
+
+void Socket::when_readable(std::shared_ptr<Socket> self, std::function<void()> callback) {
+  if (self->closed_ || self->perhaps_readable_) return self->loop_.post(std::move(callback));
+  auto& descriptor = self->descriptor_;
+  const auto type = self->read_want_ == Want::write ? Descriptor::wait_write : Descriptor::wait_read;
+  // Whatever the outcome: read_now() tells what is wrong.
+  descriptor.async_wait(type, [self, callback = std::move(callback)](boost::system::error_code) { callback(); });
 }
 
 Task<Result<>> Socket::write_all(std::shared_ptr<Socket> self, std::string_view data) {

@@ -4,11 +4,12 @@
 // One thread. Holds no buffers: what is read goes straight to the caller.
 #pragma once
 
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
 
 #include "io/tls.hpp"
 #include "postern/io/scoped_timer.hpp"
@@ -39,6 +40,7 @@ class Socket : public std::enable_shared_from_this<Socket> {
   static Task<Result<>> write_all(std::shared_ptr<Socket> self, std::string_view data);
   // Until `want` is possible, `deadline` passes (Errc::timeout) or the socket is closed.
   static Task<Result<>> wait(std::shared_ptr<Socket> self, Want want);
+  static void when_readable(std::shared_ptr<Socket> self, std::function<void()> callback);
   static Task<Result<>> handshake(std::shared_ptr<Socket> self, std::shared_ptr<TlsContextImpl> tls,
                                   std::string host, Duration timeout);
 
@@ -65,7 +67,8 @@ class Socket : public std::enable_shared_from_this<Socket> {
   SslPtr ssl_;
   std::string peer_;
   bool closed_ = false, expired_ = false, was_tls_ = false, resumed_ = false, loopback_ = false;
-  bool tls_broken_ = false;     // OpenSSL must not be asked for a close_notify
+  bool tls_broken_ = false;       // OpenSSL must not be asked for a close_notify
+  Want read_want_ = Want::read;  // what the last read waits for
   bool perhaps_readable_ = true;  // false: the last read left nothing behind
 };
 

@@ -1,11 +1,13 @@
+// OpenSSL's side of a connection: contexts, verification by CA, name and pin, and sessions to resume
+// (tls_sessions_max, the oldest goes). No private keys are here: Postern is a client only.
 #include "io/tls.hpp"
 
 #include <arpa/inet.h>
+#include <sys/socket.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -37,7 +39,8 @@ long bio_control(BIO*, int command, long, void*) { return command == BIO_CTRL_FL
 
 bool is_ip_address(const std::string& host) {
   unsigned char address[16];
-  return ::inet_pton(AF_INET, host.c_str(), address) == 1 || ::inet_pton(AF_INET6, host.c_str(), address) == 1;
+  return ::inet_pton(AF_INET, host.c_str(), address) == 1 ||
+         ::inet_pton(AF_INET6, host.c_str(), address) == 1;
 }
 
 void* to_app_data(std::uint64_t value) { return reinterpret_cast<void*>(static_cast<std::uintptr_t>(value)); }
@@ -84,11 +87,10 @@ Result<> TlsContextImpl::init(const TlsOptions& options) {
   }
   SSL_CTX_set_min_proto_version(ctx, version);
   SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
-  SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                            SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  const bool loaded = options.ca_file.empty()
-                          ? SSL_CTX_set_default_verify_paths(ctx) == 1
-                          : SSL_CTX_load_verify_file(ctx, options.ca_file.c_str()) == 1;
+  SSL_CTX_set_mode(
+      ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  const bool loaded = options.ca_file.empty() ? SSL_CTX_set_default_verify_paths(ctx) == 1
+                                              : SSL_CTX_load_verify_file(ctx, options.ca_file.c_str()) == 1;
   if (!loaded && options.verify) {
     auto reason = take_openssl_error();
     return fail(Errc::tls, (options.ca_file.empty() ? "the system's certificates" : options.ca_file) + ": " +
@@ -185,7 +187,8 @@ Result<SslPtr> TlsContextImpl::new_connection(int fd, const std::string& host) {
     named = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl.get()), host.c_str()) == 1;
   } else {
     SSL_set_hostflags(ssl.get(), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    named = SSL_set1_host(ssl.get(), host.c_str()) == 1 && SSL_set_tlsext_host_name(ssl.get(), host.c_str()) == 1;
+    named =
+        SSL_set1_host(ssl.get(), host.c_str()) == 1 && SSL_set_tlsext_host_name(ssl.get(), host.c_str()) == 1;
   }
   // An empty name would switch the check off.
   if (!named || host.empty()) return fail(Errc::tls, "not a host name: \"" + host + "\"");

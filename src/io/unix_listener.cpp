@@ -65,7 +65,8 @@ class UnixListenerImpl final : public UnixListener {
     if (socket_->closed()) return;
     socket_->close();
     struct stat info{};
-    if (!path_.empty() && ::lstat(path_.c_str(), &info) == 0 && S_ISSOCK(info.st_mode) && info.st_ino == inode_) {
+    if (!path_.empty() && ::lstat(path_.c_str(), &info) == 0 && S_ISSOCK(info.st_mode) &&
+        info.st_ino == inode_) {
       ::unlink(path_.c_str());
     }
   }
@@ -118,7 +119,8 @@ Result<std::unique_ptr<UnixListener>> UnixListener::open(Loop& loop, std::string
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno_failure("socket");
   // The mode is set before the name exists (bind() takes it over, less the umask), so that nobody slips in.
-  if (::fchmod(fd, mode) != 0 || ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+  if (::fchmod(fd, mode) != 0 ||
+      ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       ::chmod(path.c_str(), mode) != 0 || ::listen(fd, backlog) != 0) {
     auto error = errno_failure(path);
     ::close(fd);

@@ -5,13 +5,13 @@
 // The Loop knows every Waiter, and unwinds at its end those whom nobody woke. One thread.
 #pragma once
 
-#include <boost/asio/async_result.hpp>
-#include <boost/asio/deferred.hpp>
-#include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <memory>
 #include <new>
 #include <utility>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/intrusive/list.hpp>
 
 #include "postern/io/loop.hpp"
 

@@ -1,3 +1,4 @@
+// The arithmetic of credit. What the peer says is checked and refused, what the caller says is asserted.
 #include "postern/ipc/window.hpp"
 
 #include <cassert>

@@ -1,3 +1,5 @@
+// From a request's octets to its method calls, one after another, and their responses as one document. Depth is
+// checked before anything is parsed; how many calls, Limits says.
 #include "postern/jmap/api.hpp"
 
 #include <algorithm>
@@ -79,6 +81,8 @@ std::string wrong_with(const rapidjson::Document& request) {
 io::Task<MethodResult> call_method(const rapidjson::Document& request, std::string_view name,
                                    rapidjson::Value& arguments, Responses& responses, CallContext& context,
                                    rapidjson::Document::AllocatorType& allocator) {
+  if (responses.octets() > response_octets_max)
+    co_return method_error("requestTooLarge", "the responses of this request are too large already");
   const auto& table = all_methods;
   auto method = std::find_if(table.begin(), table.end(), [&](const Method& m) { return m.name == name; });
   // A method of a capability that the server offers is answered even if `using` left it out, unless `using`

@@ -218,8 +218,11 @@ io::Task<MethodResult> email_set(CallContext& context, const rapidjson::Value& a
   }
   if (!request->destroys.empty()) {
     auto outcomes = co_await context.store.destroy(std::move(request->destroys), context.effects);
-    if (!outcomes) co_return method_error_of(outcomes.error());
-    for (std::size_t i = 0; i < outcomes->size(); ++i)
+    // What was updated is updated: the failure is told for what was to be destroyed.
+    if (!outcomes)
+      for (auto at : request->destroy_at)
+        request->destroyed[at].second = refused("serverUnavailable", method_error_of(outcomes.error()).error().description);
+    for (std::size_t i = 0; outcomes && i < outcomes->size(); ++i)
       request->destroyed[request->destroy_at[i]].second = std::move((*outcomes)[i]);
   }
 

@@ -1,3 +1,5 @@
+// What the methods share: errors of mail as method errors, and the arguments accountId and ids, bounded as Limits
+// says.
 #include <algorithm>
 
 #include "jmap/methods.hpp"

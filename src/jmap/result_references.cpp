@@ -1,3 +1,4 @@
+// JSON pointers with "*", evaluated on earlier responses, each of which is parsed at most once.
 #include "jmap/result_references.hpp"
 
 #include <algorithm>
@@ -60,8 +61,9 @@ std::optional<rapidjson::Value> evaluate_pointer(const rapidjson::Value& root, s
       if (!index) return std::nullopt;
       at = &(*at)[*index];
     } else if (at->IsObject()) {
-      auto name = unescape(token);
-      auto member = at->FindMember(name.c_str());
+      const auto name = unescape(token);
+      const auto member = at->FindMember(
+          rapidjson::Value(rapidjson::StringRef(name.data(), static_cast<rapidjson::SizeType>(name.size()))));
       if (member == at->MemberEnd()) return std::nullopt;
       at = &member->value;
     } else {
@@ -73,6 +75,7 @@ std::optional<rapidjson::Value> evaluate_pointer(const rapidjson::Value& root, s
 }
 
 void Responses::add(std::string name, std::string arguments, std::string call_id) {
+  octets_ += arguments.size();
   all_.push_back(Response{std::move(name), std::move(arguments), std::move(call_id), nullptr});
 }
 
@@ -82,6 +85,9 @@ std::expected<rapidjson::Value, std::string> Responses::resolve(std::string_view
   auto it = std::find_if(all_.begin(), all_.end(), [&](const Response& r) { return r.call_id == call_id; });
   if (it == all_.end()) return std::unexpected("resultOf names no earlier call");
   if (it->name != name) return std::unexpected("the call's response has another name: " + it->name);
+  // What is copied into arguments is charged by the size of where it comes from.
+  octets_referred_ += it->arguments.size();
+  if (octets_referred_ > response_octets_max) return std::unexpected("too much is referred to");
   if (!it->parsed) {
     it->parsed = std::make_unique<rapidjson::Document>();
     it->parsed->Parse<rapidjson::kParseIterativeFlag>(it->arguments.data(), it->arguments.size());
@@ -93,17 +99,15 @@ std::expected<rapidjson::Value, std::string> Responses::resolve(std::string_view
 
 std::expected<void, MethodError> resolve_references(rapidjson::Value& arguments, Responses& responses,
                                                     Allocator& allocator) {
-  std::vector<std::string> references;
-  for (const auto& member : arguments.GetObject())
-    if (member.name.GetStringLength() > 0 && member.name.GetString()[0] == '#')
-      references.emplace_back(member.name.GetString(), member.name.GetStringLength());
-  for (const auto& reference : references) {
+  // Names are compared by their whole length: an escaped NUL in one is part of it.
+  for (auto member = arguments.MemberBegin(); member != arguments.MemberEnd(); ++member) {
+    const std::string reference(member->name.GetString(), member->name.GetStringLength());
+    if (!reference.starts_with('#')) continue;
     const auto name = reference.substr(1);
-    if (arguments.HasMember(name.c_str()))
+    if (find_member(arguments, name) != nullptr)
       return method_error("invalidArguments", name + " is given both as a value and as a reference");
-    const auto& value = arguments[reference.c_str()];
-    if (!value.IsObject())
-      return method_error("invalidResultReference", reference + " must be a ResultReference");
+    const auto& value = member->value;
+    if (!value.IsObject()) return method_error("invalidResultReference", reference + " must be a ResultReference");
     auto result_of = require_string(value, "resultOf", json_pointer({}, reference));
     auto method = require_string(value, "name", json_pointer({}, reference));
     auto path = require_string(value, "path", json_pointer({}, reference));
@@ -111,10 +115,8 @@ std::expected<void, MethodError> resolve_references(rapidjson::Value& arguments,
       if (!*part) return method_error("invalidResultReference", part->error().description());
     auto resolved = responses.resolve(*result_of, *method, *path, allocator);
     if (!resolved) return method_error("invalidResultReference", reference + ": " + resolved.error());
-    arguments.RemoveMember(reference.c_str());
-    arguments.AddMember(
-        rapidjson::Value(name.c_str(), static_cast<rapidjson::SizeType>(name.size()), allocator), *resolved,
-        allocator);
+    member->name = rapidjson::Value(name.data(), static_cast<rapidjson::SizeType>(name.size()), allocator);
+    member->value = std::move(*resolved);
   }
   return {};
 }

@@ -20,6 +20,8 @@ class Responses {
   };
   void add(std::string name, std::string arguments, std::string call_id);
   const std::deque<Response>& all() const { return all_; }
+  // Octets of all responses so far.
+  std::size_t octets() const { return octets_; }
   // The value that `path` points to in the response to `call_id`, copied with `allocator`; the description of
   // an invalidResultReference otherwise.
   std::expected<rapidjson::Value, std::string> resolve(std::string_view call_id, std::string_view name,
@@ -28,6 +30,7 @@ class Responses {
 
  private:
   std::deque<Response> all_;
+  std::size_t octets_ = 0, octets_referred_ = 0;
 };
 
 // Replaces each "#name" of a method's arguments by what it refers to.

@@ -63,9 +63,7 @@ Account::Account(AccountContext context, store::AccountKey key, session::Credent
   }
 }
 
-Account::~Account() {
-  for (auto& [key, view] : views_) pool_->forget(*view);
-}
+Account::~Account() = default;
 
 // --- States ---
 
@@ -167,7 +165,14 @@ io::Task<Result<ViewPtr>> Account::view_of(MailboxKey key) {
   const auto* mailbox = find_mailbox(key);
   if (mailbox == nullptr || !mailbox->selectable) co_return fail(Errc::not_found);
   auto& view = views_[key];
-  if (!view) view = std::make_shared<MailboxView>(key, mailbox->encoded_name, *this);
+  if (!view) {
+    // Whoever lets go of it last, the pool hears of it before it ends.
+    auto let_go = [pool = std::weak_ptr<session::Pool>(pool_)](MailboxView* gone) {
+      if (auto alive = pool.lock()) alive->forget(*gone);
+      delete gone;
+    };
+    view = ViewPtr(new MailboxView(key, mailbox->encoded_name, *this), std::move(let_go));
+  }
   co_return view;
 }
 
@@ -329,14 +334,20 @@ std::size_t Account::view_bytes() const {
 }
 
 void Account::evict_views() {
+  bool evicted = false;
   for (auto it = views_.begin(); it != views_.end();) {
     if (it->second.use_count() > 1 || filling_.contains(it->first) || syncing_.contains(it->first)) {
       ++it;
       continue;
     }
-    pool_->forget(*it->second);
     it = views_.erase(it);
+    evicted = true;
   }
+  // What happens in a mailbox that nobody hears any more isn't known: the states of before are not those of later.
+  if (!evicted) return;
+  bump(StateType::email);
+  bump(StateType::mailbox);
+  bump(StateType::thread);
 }
 
 }  // namespace postern::mail

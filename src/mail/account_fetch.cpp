@@ -77,6 +77,26 @@ ThreadKey thread_of(const imap::FetchData& data, const imap::CapabilitySet& capa
   return 0;
 }
 
+// Content of message parts that one call may hold at a time.
+constexpr std::uint64_t fetch_octets_max = 64 * 1024 * 1024;
+
+// At most `count` UIDs each, and short enough for a command line.
+std::vector<imap::UidSet> groups_of(const imap::UidSet& uids, std::uint64_t count) {
+  std::vector<imap::UidSet> groups;
+  for (const auto& line : uids.split(imap::command_line_bytes_max / 2)) {
+    std::uint64_t in_group = count;
+    for (auto uid : line.to_vector()) {
+      if (in_group == count) {
+        groups.emplace_back();
+        in_group = 0;
+      }
+      groups.back().add(uid);
+      ++in_group;
+    }
+  }
+  return groups;
+}
+
 // Header field names come from clients: only what is a field name (RFC 5322, 2.2) is put into a command.
 bool is_field_name(std::string_view name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
@@ -196,14 +216,19 @@ io::Task<Result<>> Account::fetch_sections(ViewPtr view, std::map<std::uint32_t,
     auto wanted = plan.more(source);
     if (!wanted.empty()) groups[std::move(wanted)].add(uid);
   }
+  std::uint64_t octets = 0;
   for (const auto& [sections, uids] : groups) {
+    std::uint64_t most = 0;  // that one message can bring
+    for (const auto& wanted : sections) most += wanted.octets_max == 0 ? imap::literal_bytes_max : wanted.octets_max;
+    const auto at_once = std::max<std::uint64_t>(1, fetch_octets_max / 2 / std::max<std::uint64_t>(1, most));
     std::string items = "UID";
     for (const auto& wanted : sections) {
       items += " BODY.PEEK[" + wanted.section + "]";
       if (wanted.octets_max != 0) items += "<0." + std::to_string(wanted.octets_max) + ">";
     }
     auto fetched = co_await on_mailbox(view, [&](session::Lease& lease) -> io::Task<Result<>> {
-      for (const auto& piece : uids.split(imap::command_line_bytes_max / 2)) {
+      for (const auto& piece : groups_of(uids, at_once)) {
+        if (octets > fetch_octets_max) co_return fail(Errc::too_large, "too much content for one call");
         imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
         fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);
         auto done = co_await run(lease, fetch, [&](imap::Response& response) {
@@ -211,8 +236,10 @@ io::Task<Result<>> Account::fetch_sections(ViewPtr view, std::map<std::uint32_t,
           if (answer == nullptr || !answer->data.uid || !piece.contains(*answer->data.uid)) return;
           auto it = sources.find(*answer->data.uid);
           if (it == sources.end()) return;
-          for (auto& section : answer->data.sections)
+          for (auto& section : answer->data.sections) {
             it->second.sections.emplace_back(section.section, section.data.value_or(""));
+            octets += it->second.sections.back().second.size();
+          }
         });
         if (!done) co_return done;
       }

@@ -114,7 +114,10 @@ io::Task<Result<std::vector<SetOutcome>>> Account::update(std::vector<EmailUpdat
           return entry != nullptr && !entry->is_known();
         })) {
       // A change of keywords is told from what is there.
-      if (auto filled = co_await fill(*view); !filled) co_return fail(filled.error());
+      if (auto filled = co_await fill(*view); !filled) {
+        for (auto* change : here) change->fail_with("serverUnavailable", "the mail server can't be reached");
+        continue;
+      }
     }
     for (auto n : numbers) plan_change(**view, updates[n], changes[n]);
     std::erase_if(here, [](Change* change) { return change->failed(); });
@@ -234,7 +237,10 @@ io::Task<Result<>> Account::apply_changes(ViewPtr view, std::vector<Change*> cha
   }
   std::erase_if(changes, [](Change* change) { return change->failed(); });
   if (changes.empty()) co_return Result<>{};
-  if (effects) co_await effects();
+  if (effects && !co_await effects()) {
+    for (auto* change : changes) change->fail_with("serverFail", "nobody waits for this request any more");
+    co_return Result<>{};
+  }
   if (auto stored = co_await store_keywords(*lease, changes); !stored) co_return stored;
   std::map<MailboxKey, std::vector<Change*>> moves;
   std::vector<Change*> destroyed;
@@ -297,7 +303,10 @@ io::Task<Result<>> Account::store_keywords(session::Lease& lease, std::vector<Ch
 io::Task<Result<>> Account::move_messages(session::Lease& lease, MailboxKey target,
                                           std::vector<Change*> changes) {
   const auto* mailbox = find_mailbox(target);
-  if (mailbox == nullptr) co_return Result<>{};
+  if (mailbox == nullptr) {
+    for (auto* change : changes) change->fail_with("invalidProperties", "the Mailbox has gone", {"mailboxIds"});
+    co_return Result<>{};
+  }
   const auto target_name = mailbox->encoded_name;
   const bool can_move = lease.tiers().move == imap::MoveTier::move;
   for (auto& [uids, those] : pieces_of(changes)) {
@@ -316,24 +325,27 @@ io::Task<Result<>> Account::move_messages(session::Lease& lease, MailboxKey targ
           if (auto* status = std::get_if<imap::StatusResponse>(&response)) take(status->code);
         },
         &refusal);
-    if (!done) {
+    if (done) {
+      take(done->code);
+    } else {
       const auto [type, description] = set_error_of(done.error(), refusal);
       for (auto* change : those) change->fail_with(type, description);
-      continue;
     }
-    take(done->code);
-    // The id goes on meaning the message where it is now (RFC 8621, 4: ids don't change by moving).
+    // A message is where the copy is only once the original is gone.
+    if (done && !can_move)
+      if (auto gone = co_await expunge_messages(lease, those); !gone) co_return gone;
+    // The id goes on meaning the message where it is now (RFC 8621, 4: ids don't change by moving). What a MOVE that
+    // broke off has told counts, too.
     if (copied && copied->source.size() == copied->destination.size()) {
       std::map<std::uint32_t, std::uint32_t> to;
       for (std::size_t i = 0; i < copied->source.size(); ++i) to[copied->source[i]] = copied->destination[i];
-      for (auto* change : those)
-        if (auto it = to.find(change->place.uid); it != to.end()) {
-          origin_of_.erase(change->place);
-          add_redirect(change->id, Place{target, copied->uid_validity, it->second});
-        }
+      for (auto* change : those) {
+        auto it = to.find(change->place.uid);
+        if (it == to.end() || (!can_move && change->failed())) continue;
+        origin_of_.erase(change->place);
+        add_redirect(change->id, Place{target, copied->uid_validity, it->second});
+      }
     }
-    if (!can_move)
-      if (auto gone = co_await expunge_messages(lease, those); !gone) co_return gone;
     bump(StateType::email);
     bump(StateType::mailbox);
   }

@@ -16,7 +16,10 @@ constexpr std::string_view index_items = "(UID FLAGS INTERNALDATE RFC822.SIZE)";
 }  // namespace
 
 io::Task<Result<>> Account::attach(ViewPtr view, const Sort* cold_sort) {
-  if (view->attached() && view->sync_need() == SyncNeed::none) co_return Result<>{};
+  if (view->attached() && view->sync_need() == SyncNeed::none) {
+    stale_ = false;
+    co_return Result<>{};
+  }
   // What `cold_sort` points to belongs to the caller, who waits for us.
   Result<> result;
   for (int attempt = 0; attempt < 2; ++attempt) {
@@ -87,6 +90,7 @@ io::Task<Result<>> Account::sync_list(session::Lease& lease, ViewPtr view, const
   const bool cold = !view->index().listed();
   const bool sorted = cold && cold_sort != nullptr && server_can_sort(*cold_sort, capabilities);
   if (cold && cold_sort != nullptr && !sorted) {
+    const auto exists = view->exists();
     std::vector<imap::FetchData> all;
     imap::CommandBuilder fetch("UID FETCH", capabilities);
     fetch.raw(" 1:* ").raw(index_items).expect(imap::Expect::fetch);
@@ -98,9 +102,12 @@ io::Task<Result<>> Account::sync_list(session::Lease& lease, ViewPtr view, const
       all.push_back(std::move(data->data));
     });
     if (!fetched) co_return fetched;
-    view->take_uid_list(std::move(uids));
-    for (const auto& data : all) view->on_fetch(data);
-    co_return Result<>{};
+    // An EXPUNGE in the middle spoke of numbers that nobody knew yet: then the list is asked for once more.
+    if (view->exists() == exists && uids.size() == exists) {
+      view->take_uid_list(std::move(uids));
+      for (const auto& data : all) view->on_fetch(data);
+      co_return Result<>{};
+    }
   }
   // Taken at the moment the line is there: an EXPUNGE behind it finds the numbers it speaks of.
   UidList order;

@@ -1,3 +1,4 @@
+// A list in the order of use and a table by key; put() makes room from the end of the list until the budget holds.
 #include "postern/mail/fragment_cache.hpp"
 
 namespace postern::mail {

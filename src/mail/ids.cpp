@@ -1,3 +1,5 @@
+// Ids as base64url of fixed-width numbers, a blob's with its section behind. Decoding accepts only what encoding
+// would have made.
 #include "postern/mail/ids.hpp"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// The entries, sorted by UID, and how flags become bits in them. Keywords beyond the bits go to the overflow table,
+// keywords beyond the table's bound are left out.
 #include "postern/mail/mailbox_index.hpp"
 
 #include <algorithm>

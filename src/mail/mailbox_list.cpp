@@ -1,3 +1,5 @@
+// Roles by attribute and, failing that, by name; parents by the separator; one mailbox a role. Holds mailboxes_max
+// at most.
 #include "postern/mail/mailbox_list.hpp"
 
 #include <algorithm>

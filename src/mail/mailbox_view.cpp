@@ -1,3 +1,5 @@
+// The view follows the server's untagged responses: what it can't place exactly makes it ask (sync_need) rather than
+// guess. Bounds: orders_max, query_results_max, known_uids_bytes_max.
 #include "postern/mail/mailbox_view.hpp"
 
 #include <algorithm>
@@ -68,7 +70,10 @@ void MailboxView::take_deleted(const UidList& uids) {
 void MailboxView::sync_finished(SyncNeed what) {
   switch (what) {
     case SyncNeed::changes_since:
-    case SyncNeed::flags: resync_ = SyncNeed::none; break;
+    case SyncNeed::flags:
+      resync_ = SyncNeed::none;
+      modseq_ = std::max(modseq_, selected_modseq_);
+      break;
     case SyncNeed::arrivals:
       // Asked for everything behind the largest UID, and the count still doesn't fit.
       if (exists_ > index_.size()) relist_ = true;
@@ -246,6 +251,7 @@ void MailboxView::on_selected(const session::SelectInfo& info) {
   uid_validity_ = info.uid_validity;
   exists_ = info.exists;
   const auto modseq = info.highest_modseq.value_or(0);
+  selected_modseq_ = modseq;
   if (index_.listed()) {
     const bool nothing_happened = modseq != 0 && modseq == modseq_ && exists_ == index_.size();
     if (!info.qresync_used && !nothing_happened) {

@@ -1,3 +1,4 @@
+// Filters simplified for one mailbox and matched against its index, their signatures, and the comparison of sorts.
 #include "postern/mail/query.hpp"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Filters written as SEARCH keys and sorts as SORT criteria. A client's words become CommandBuilder's strings, never
+// raw text.
 #include "mail/search_program.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Header fields made into byte strings that compare as the values do; text counts up to sort_key_bytes_max.
 #include "mail/sort_keys.hpp"
 
 #include <glib.h>

@@ -1,7 +1,11 @@
+// Octets between stream and multiplexer, commands flushed once a turn of the loop, and one timer for everything
+// that can take too long. IDLE is begun where nothing runs and ended before anything is sent.
 #include "session/connection.hpp"
 
 #include <algorithm>
 #include <utility>
+
+#include "postern/io/readable.hpp"
 
 namespace postern::session {
 
@@ -54,20 +58,29 @@ io::Task<Result<>> Connection::open(std::shared_ptr<Connection> self, Credential
   ++counters.connections_open;
   self->connected_at_ = self->last_used_ = self->last_progress_ = self->loop_.clock().now();
   self->arm_timer();
-  self->loop_.spawn(read_loop(self));
+  self->mux_.trim_greeting();
+  self->listen();
   co_return Result<>();
 }
 
-io::Task<> Connection::read_loop(std::shared_ptr<Connection> self) {
-  while (self->state_ != State::closed) {
-    auto size = co_await self->stream_->read_some(self->loop_.scratch());
-    if (self->state_ == State::closed) co_return;
-    if (!size) {
-      self->lose(size.error());
-      co_return;
-    }
-    self->fed(*size);
+void Connection::listen() {
+  io::when_readable(*stream_, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->on_readable();
+  });
+}
+
+// Takes what is there, some scratch buffers full at most, so that other connections have their turn.
+void Connection::on_readable() {
+  constexpr int rounds_max = 4;
+  const auto scratch = loop_.scratch();
+  for (int round = 0; round < rounds_max && state_ != State::closed; ++round) {
+    auto size = io::read_now(*stream_, scratch);
+    if (state_ == State::closed) return;
+    if (!size) return lose(size.error());
+    if (*size > 0) fed(*size);
+    if (*size < scratch.size()) break;
   }
+  if (state_ != State::closed) listen();
 }
 
 void Connection::fed(std::size_t octets) {
@@ -85,9 +98,10 @@ void Connection::fed(std::size_t octets) {
 
 void Connection::on_untagged(imap::Response& response) {
   if (login_ != nullptr) return login_->on_untagged(response);
-  if (const auto* status = std::get_if<imap::StatusResponse>(&response); status && status->code.name == "ALERT") {
-    loop_.logger().warning("imap alert", {{"server", server_->options().endpoint.host},
-                                          {"text", server_text(status->text)}});
+  if (const auto* status = std::get_if<imap::StatusResponse>(&response);
+      status && status->code.name == "ALERT") {
+    loop_.logger().warning(
+        "imap alert", {{"server", server_->options().endpoint.host}, {"text", server_text(status->text)}});
   }
   if (selection_.on_untagged(response)) return;
   if (owner_ != nullptr && (std::holds_alternative<imap::StatusDataResponse>(response) ||
@@ -192,12 +206,14 @@ Result<imap::Command> Connection::select_command(const std::string& mailbox,
 
 void Connection::select(std::string mailbox, MailboxObserver& observer) {
   auto known = observer.select_parameters();
-  if (known && (!capabilities_.has(imap::Capability::qresync) || known->modseq == 0 || known->uid_validity == 0)) {
+  if (known &&
+      (!capabilities_.has(imap::Capability::qresync) || known->modseq == 0 || known->uid_validity == 0)) {
     known.reset();
   }
   auto command = select_command(mailbox, known);
   if (!command) {
-    if (owner_ != nullptr) owner_->on_select_done(*this, fail(Errc::no_such_mailbox, command.error().to_string()));
+    if (owner_ != nullptr)
+      owner_->on_select_done(*this, fail(Errc::no_such_mailbox, command.error().to_string()));
     return;
   }
   selection_.begin(std::move(mailbox), observer, std::move(known));
@@ -206,7 +222,8 @@ void Connection::select(std::string mailbox, MailboxObserver& observer) {
   if (!submitted) select_sink_.on_done(fail(std::move(submitted.error())), nullptr);
 }
 
-void Connection::SelectSink::on_done(Result<imap::StatusResponse> result, const imap::StatusResponse* refusal) {
+void Connection::SelectSink::on_done(Result<imap::StatusResponse> result,
+                                     const imap::StatusResponse* refusal) {
   auto& c = connection;
   Result<> outcome;
   if (result) {
@@ -301,7 +318,8 @@ void Connection::on_timer() {
 void Connection::act_on_deadline() {
   if (busy()) {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(server_->options().command_timeout);
-    return lose(Error(Errc::timeout, "nothing from the server for " + std::to_string(seconds.count()) + " s"));
+    return lose(
+        Error(Errc::timeout, "nothing from the server for " + std::to_string(seconds.count()) + " s"));
   }
   if (idle_parked()) {
     idle_again_ = true;

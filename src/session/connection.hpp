@@ -1,7 +1,7 @@
 // One IMAP connection that is signed in: reads, writes, idles, keeps its time limits, and says when it's over.
 //
-// Owned (shared_ptr) by its pool, by leases and by the coroutine that reads; one loop. While nothing
-// happens it holds no buffers, and wakes only to renew IDLE. Bounds: the time-outs of ServerOptions,
+// Owned (shared_ptr) by its pool and by leases; one loop. While nothing happens it holds no buffers and no
+// coroutine, and wakes only to renew IDLE. Bounds: the time-outs of ServerOptions,
 // MultiplexerLimits. Writing never waits for reading and the other way round.
 #pragma once
 
@@ -57,7 +57,9 @@ class Connection final : public imap::UntaggedObserver, public std::enable_share
 
   bool up() const { return state_ == State::up; }
   bool busy() const;
-  std::size_t commands_in_flight() const { return mux_.in_flight() + mux_.waiting() - (idle_id_ != 0 ? 1 : 0); }
+  std::size_t commands_in_flight() const {
+    return mux_.in_flight() + mux_.waiting() - (idle_id_ != 0 ? 1 : 0);
+  }
   const imap::CapabilitySet& capabilities() const { return capabilities_; }
   const imap::Tiers& tiers() const { return tiers_; }
   const imap::StatusResponse& greeting() const { return *mux_.greeting(); }
@@ -85,10 +87,12 @@ class Connection final : public imap::UntaggedObserver, public std::enable_share
     Connection& connection;
   };
 
-  static io::Task<> read_loop(std::shared_ptr<Connection> self);
+  void listen();
+  void on_readable();
   static io::Task<> write_rest(std::shared_ptr<Connection> self, std::string rest, bool secret);
   void on_untagged(imap::Response& response) override;
-  Result<imap::Command> select_command(const std::string& mailbox, const std::optional<SelectParameters>& known);
+  Result<imap::Command> select_command(const std::string& mailbox,
+                                       const std::optional<SelectParameters>& known);
   void fed(std::size_t octets);
   void schedule_flush();
   void flush();

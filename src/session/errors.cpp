@@ -1,3 +1,4 @@
+// The session layer's error category, in words that hold nothing of the server's own; and copies of Credentials.
 #include "postern/session/server.hpp"
 
 namespace postern::session {

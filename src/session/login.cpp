@@ -1,3 +1,5 @@
+// The dialogue step by step. What the server says in an error is cut and cleaned (server_text); commands with
+// credentials are marked secret.
 #include "session/login.hpp"
 
 #include <algorithm>
@@ -57,8 +59,9 @@ struct Login::Reply final : imap::CommandSink {
   }
 };
 
-Login::Login(io::Loop& loop, ServerImpl& server, imap::Multiplexer& mux, std::unique_ptr<io::ByteStream>& stream,
-             const Credentials& credentials, std::string client_address)
+Login::Login(io::Loop& loop, ServerImpl& server, imap::Multiplexer& mux,
+             std::unique_ptr<io::ByteStream>& stream, const Credentials& credentials,
+             std::string client_address)
     : loop_(loop),
       server_(server),
       mux_(mux),
@@ -301,7 +304,8 @@ io::Task<Result<>> Login::enable() {
   // What was advertised and didn't come about is not there. CONDSTORE without ENABLE comes with SELECT.
   if (qresync && !enabled_qresync_) capabilities.set(Capability::qresync, false);
   capabilities.set_utf8_enabled(enabled_utf8_ || rev2_only);
-  if (utf8_only && !enabled_utf8_) co_return fail(Errc::unavailable, "UTF8=ONLY, but UTF8=ACCEPT can't be enabled");
+  if (utf8_only && !enabled_utf8_)
+    co_return fail(Errc::unavailable, "UTF8=ONLY, but UTF8=ACCEPT can't be enabled");
   if (dovecot_) capabilities.set(Capability::x_guid);
   co_return Result<>();
 }

@@ -15,11 +15,15 @@ class PoolImpl final : public Pool {
   ~PoolImpl() override { core_->shut_down(); }
 
   io::Task<Result<>> connect() override { return connect(core_); }
-  void replace_credentials(Credentials credentials) override { core_->replace_credentials(std::move(credentials)); }
+  void replace_credentials(Credentials credentials) override {
+    core_->replace_credentials(std::move(credentials));
+  }
   io::Task<Result<Lease>> select(std::string encoded_mailbox, MailboxObserver& observer) override {
     return PoolCore::acquire(core_, PoolCore::Kind::select, std::move(encoded_mailbox), &observer);
   }
-  io::Task<Result<Lease>> any() override { return PoolCore::acquire(core_, PoolCore::Kind::any, {}, nullptr); }
+  io::Task<Result<Lease>> any() override {
+    return PoolCore::acquire(core_, PoolCore::Kind::any, {}, nullptr);
+  }
   void forget(MailboxObserver& observer) override { core_->forget(observer); }
   bool connected() const override { return core_->connected(); }
   const imap::CapabilitySet& capabilities() const override { return core_->capabilities; }
@@ -74,7 +78,8 @@ class Execution final : public imap::CommandSink {
   void on_done(Result<imap::StatusResponse> result, const imap::StatusResponse* refusal) override {
     if (refusal != nullptr && refusal_ != nullptr) *refusal_ = *refusal;
     const auto code = result ? std::error_code() : result.error().code;
-    const bool of_command = result || refusal != nullptr || code == imap::Errc::syntax || code == imap::Errc::too_large;
+    const bool of_command =
+        result || refusal != nullptr || code == imap::Errc::syntax || code == imap::Errc::too_large;
     if (of_command && code != imap::Errc::bye) {
       result_ = std::move(result);
     } else {
@@ -108,8 +113,8 @@ io::Task<Result<imap::StatusResponse>> execute_on(std::shared_ptr<Lease::Impl> l
 
 }  // namespace
 
-std::unique_ptr<Pool> Pool::make(io::Loop& loop, Server& server, Credentials credentials, AccountObserver* observer,
-                                 std::string client_address) {
+std::unique_ptr<Pool> Pool::make(io::Loop& loop, Server& server, Credentials credentials,
+                                 AccountObserver* observer, std::string client_address) {
   return std::make_unique<PoolImpl>(std::make_shared<PoolCore>(loop, static_cast<ServerHandle&>(server).impl,
                                                                std::move(credentials), observer,
                                                                std::move(client_address)));

@@ -1,3 +1,5 @@
+// The queue and its pump: who can be served is, in order; else a connection is opened, or turned from a mailbox that
+// nobody uses. A connection that is lost young too often counts as a failed login.
 #include "session/pool_core.hpp"
 
 #include <algorithm>
@@ -17,8 +19,8 @@ Error closed_error() { return Error(Errc::unavailable, "the account is closed");
 
 }  // namespace
 
-PoolCore::PoolCore(io::Loop& loop, std::shared_ptr<ServerImpl> server, Credentials credentials, AccountObserver* observer,
-                   std::string client_address)
+PoolCore::PoolCore(io::Loop& loop, std::shared_ptr<ServerImpl> server, Credentials credentials,
+                   AccountObserver* observer, std::string client_address)
     : last_used(loop.clock().now()),
       loop_(loop),
       server_(std::move(server)),
@@ -184,7 +186,8 @@ Connection* PoolCore::free_for_select() const {
 
 PoolCore::Outcome PoolCore::want_connection() {
   if (opening_) return Outcome::opening;
-  if (connections_.size() >= std::max(1u, server_->options().connections_per_account)) return Outcome::blocked;
+  if (connections_.size() >= std::max(1u, server_->options().connections_per_account))
+    return Outcome::blocked;
   // With another connection up, it is only a matter of patience.
   if (!connections_.empty() && (refused || retry_at() > loop_.clock().now())) return Outcome::blocked;
   opening_ = true;
@@ -216,15 +219,15 @@ io::Task<Result<std::shared_ptr<Connection>>> PoolCore::sign_in(std::shared_ptr<
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
     std::string context = "next attempt in " + std::to_string(seconds) + " s";
     const auto& why = self->backoff_.due() >= self->server_->retry_at() ? self->last_failure_
-                                                                       : self->server_->last_failure();
+                                                                        : self->server_->last_failure();
     if (why) context += "; " + why->to_string();
     co_return fail(Errc::backing_off, std::move(context));
   }
   if (wait > Duration::zero()) co_await loop.sleep(wait);
   if (self->closed_) co_return fail(closed_error());
 
-  auto slot = co_await ServerImpl::login_slot(
-      self->server_, loop.clock().now() + self->server_->options().login_timeout);
+  auto slot = co_await ServerImpl::login_slot(self->server_,
+                                              loop.clock().now() + self->server_->options().login_timeout);
   if (!slot) co_return fail(std::move(slot.error()));
   if (self->closed_) co_return fail(closed_error());
   const auto started = loop.clock().now();
@@ -262,8 +265,10 @@ void PoolCore::note_failure(const Error& error, bool server_was_there, Monotonic
     server_->not_reached(started, error);
   }
   last_failure_ = error;
-  loop_.logger().log(wrong ? LogLevel::info : LogLevel::warning, wrong ? "imap login refused" : "imap login failed",
-                     {{"server", server_->options().endpoint.host}, {"user", credentials_.login},
+  loop_.logger().log(wrong ? LogLevel::info : LogLevel::warning,
+                     wrong ? "imap login refused" : "imap login failed",
+                     {{"server", server_->options().endpoint.host},
+                      {"user", credentials_.login},
                       {"reason", error.to_string()}});
 }
 
@@ -286,8 +291,10 @@ void PoolCore::opened(Result<std::shared_ptr<Connection>> result) {
   connection.set_idle(may_idle_);
   connections_.push_back(std::move(*result));
   const auto info = connections_.back()->info();
-  loop_.logger().info("imap login", {{"server", server_->options().endpoint.host}, {"user", credentials_.login},
-                                     {"peer", info.peer}, {"tls", info.tls ? "yes" : "no"}});
+  loop_.logger().info("imap login", {{"server", server_->options().endpoint.host},
+                                     {"user", credentials_.login},
+                                     {"peer", info.peer},
+                                     {"tls", info.tls ? "yes" : "no"}});
   if (observer_ != nullptr) observer_->on_connected(capabilities);
   pump();
 }

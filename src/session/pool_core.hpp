@@ -5,11 +5,11 @@
 // pool_waiting_max in the queue, connections_per_account connections, one being opened at a time.
 #pragma once
 
-#include <boost/intrusive/list.hpp>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+#include <boost/intrusive/list.hpp>
 
 #include "postern/io/event.hpp"
 #include "postern/session/pool.hpp"
@@ -32,8 +32,8 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
  public:
   enum class Kind : std::uint8_t { connect, any, select };
 
-  PoolCore(io::Loop& loop, std::shared_ptr<ServerImpl> server, Credentials credentials, AccountObserver* observer,
-           std::string client_address);
+  PoolCore(io::Loop& loop, std::shared_ptr<ServerImpl> server, Credentials credentials,
+           AccountObserver* observer, std::string client_address);
 
   static io::Task<Result<Lease>> acquire(std::shared_ptr<PoolCore> self, Kind kind, std::string mailbox,
                                          MailboxObserver* observer);
@@ -56,13 +56,14 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
   std::optional<Error> refused;
 
  private:
-  struct Waiting : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+  struct Waiting
+      : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
     Kind kind = Kind::any;
     std::string mailbox;
     MailboxObserver* observer = nullptr;
     std::optional<Result<Lease>> result;
-    std::optional<io::Event> done;         // once it has to wait
-    Connection* selecting = nullptr;       // waits for the end of a SELECT there
+    std::optional<io::Event> done;    // once it has to wait
+    Connection* selecting = nullptr;  // waits for the end of a SELECT there
   };
   using Queue = boost::intrusive::list<Waiting, boost::intrusive::constant_time_size<false>>;
   // What could be done for one who waits: served; a connection is being opened for it; or nothing yet.

@@ -1,3 +1,5 @@
+// The responses of each mechanism, master users, and refusals sorted into wrong credentials and passing trouble
+// (RFC 5530). What holds a secret on the way wipes itself.
 #include "session/sasl.hpp"
 
 #include <algorithm>
@@ -64,7 +66,9 @@ std::string_view mechanism_name(AuthMethod method) {
   return {};
 }
 
-bool is_oauth(AuthMethod method) { return method == AuthMethod::oauthbearer || method == AuthMethod::xoauth2; }
+bool is_oauth(AuthMethod method) {
+  return method == AuthMethod::oauthbearer || method == AuthMethod::xoauth2;
+}
 
 // RFC 5530. What isn't about the credentials must not look like a wrong password.
 Errc refusal_code(const imap::StatusResponse* refusal) {
@@ -124,7 +128,9 @@ Result<> check_credentials(const Credentials& credentials, const ServerOptions& 
 
 Result<AuthMethod> choose_method(const Credentials& credentials, const ServerOptions& options,
                                  const imap::CapabilitySet& capabilities) {
-  const auto none = [&] { return fail(Errc::no_mechanism, "the server offers: " + capabilities.to_string()); };
+  const auto none = [&] {
+    return fail(Errc::no_mechanism, "the server offers: " + capabilities.to_string());
+  };
   if (credentials.kind == Credentials::Kind::oauth) {
     const bool bearer = options.oauth_mechanism != OauthMechanism::xoauth2;
     const bool xoauth2 = options.oauth_mechanism != OauthMechanism::oauthbearer;
@@ -162,7 +168,8 @@ Result<AuthMethod> choose_method(const Credentials& credentials, const ServerOpt
   return none();
 }
 
-Authentication::Authentication(AuthMethod method, const Credentials& credentials, const ServerOptions& options)
+Authentication::Authentication(AuthMethod method, const Credentials& credentials,
+                               const ServerOptions& options)
     : method_(method), credentials_(credentials), options_(options), login_(credentials.login) {
   if (credentials.kind != Credentials::Kind::master) return;
   if (options.master_user_format.empty()) {
@@ -170,8 +177,8 @@ Authentication::Authentication(AuthMethod method, const Credentials& credentials
     login_ = credentials.master_login;
   } else {
     // The user's name last: it can't bring a mark of its own into the master's.
-    login_ = replace_mark(replace_mark(options.master_user_format, master_mark, credentials.master_login), user_mark,
-                          credentials.login);
+    login_ = replace_mark(replace_mark(options.master_user_format, master_mark, credentials.master_login),
+                          user_mark, credentials.login);
   }
 }
 
@@ -179,13 +186,17 @@ Authentication::Authentication(AuthMethod method, const Credentials& credentials
 Secret Authentication::response() const {
   WipedString message;
   const auto secret = credentials_.secret.expose();
-  message.text.reserve(authzid_.size() + 3 * login_.size() + secret.size() + options_.endpoint.host.size() + 80);
+  message.text.reserve(authzid_.size() + 3 * login_.size() + secret.size() + options_.endpoint.host.size() +
+                       80);
   switch (method_) {
     case AuthMethod::plain:
       message.text.append(authzid_).append(1, '\0').append(login_).append(1, '\0').append(secret);
       break;
     case AuthMethod::oauthbearer:
-      message.text.append("n,a=").append(saslname(login_)).append(",\x01host=").append(options_.endpoint.host);
+      message.text.append("n,a=")
+          .append(saslname(login_))
+          .append(",\x01host=")
+          .append(options_.endpoint.host);
       message.text.append("\x01port=").append(std::to_string(options_.endpoint.port));
       message.text.append("\x01").append("auth=Bearer ").append(secret).append("\x01\x01");
       break;

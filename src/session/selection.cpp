@@ -1,3 +1,4 @@
+// Untagged responses given to the observer of the right mailbox, and the response codes of SELECT collected.
 #include "session/selection.hpp"
 
 #include <utility>
@@ -20,7 +21,8 @@ void Selection::tell_deselected() {
   if (auto* observer = std::exchange(observer_, nullptr)) observer->on_deselected();
 }
 
-void Selection::begin(std::string mailbox, MailboxObserver& observer, std::optional<SelectParameters> parameters) {
+void Selection::begin(std::string mailbox, MailboxObserver& observer,
+                      std::optional<SelectParameters> parameters) {
   const bool had_one = state_ != State::none;
   tell_deselected();
   state_ = State::selecting;

@@ -1,3 +1,4 @@
+// Login slots handed on in the order of asking, and the back-off that all pools of one server share.
 #include "session/server_impl.hpp"
 
 namespace postern::session {
@@ -9,7 +10,8 @@ Result<std::unique_ptr<Server>> Server::make(io::Loop& loop, ServerOptions optio
     if (!made) return fail(std::move(made.error()));
     tls = std::move(*made);
   }
-  return std::make_unique<ServerHandle>(std::make_shared<ServerImpl>(loop, std::move(options), std::move(tls)));
+  return std::make_unique<ServerHandle>(
+      std::make_shared<ServerImpl>(loop, std::move(options), std::move(tls)));
 }
 
 ServerImpl::ServerImpl(io::Loop& loop, ServerOptions options, std::shared_ptr<io::TlsContext> tls)

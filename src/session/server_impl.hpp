@@ -4,10 +4,10 @@
 // so that a loop which ends in the middle of one finds it there. One loop, no locks.
 #pragma once
 
-#include <boost/intrusive/list.hpp>
 #include <memory>
 #include <optional>
 #include <utility>
+#include <boost/intrusive/list.hpp>
 
 #include "postern/io/event.hpp"
 #include "postern/session/server.hpp"
@@ -54,8 +54,8 @@ class ServerImpl final : public std::enable_shared_from_this<ServerImpl> {
 
  private:
   friend class LoginSlot;
-  struct Waiting : boost::intrusive::list_base_hook<
-                       boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+  struct Waiting
+      : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
     explicit Waiting(io::Loop& loop) : turn(loop) {}
     io::Event turn;
     LoginSlot slot;

@@ -1,3 +1,4 @@
+// The transitions, and why a request is given up: once effects were announced, its outcome is unknown.
 #include "worker/attempt.hpp"
 
 #include <cassert>

@@ -1,3 +1,5 @@
+// Reading as the leader, frames dealt out to their streams, writes under one lock, and pings when the broker has
+// been silent while somebody waits. Bounds: streams_per_connection_max, the windows, broker_stall_max.
 #include "worker/broker_connection.hpp"
 
 #include <sys/socket.h>

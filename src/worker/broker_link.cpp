@@ -1,3 +1,4 @@
+// Connecting with the check of the peer's user and the exchange of hellos; who may try, and who waits how long.
 #include "worker/broker_link.hpp"
 
 #include <sys/socket.h>

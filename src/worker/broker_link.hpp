@@ -1,8 +1,8 @@
 // How a worker process gets a connection to the broker: connects, checks who answers, waits for one that is
 // being restarted.
 //
-// One a process, all threads. At most one thread connects at a time; at most waiters_max threads wait, the
-// others are told at once, so that a broker that is away doesn't tie up every thread.
+// One a process, all threads. At most one thread connects at a time; at most waiters_max threads wait (main.cpp:
+// all of them may), others are told at once.
 #pragma once
 
 #include <sys/types.h>

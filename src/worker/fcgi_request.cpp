@@ -1,3 +1,4 @@
+// Records of the answer laid out over the caller's pieces, without copying them, and sent with sendmsg().
 #include "worker/fcgi_request.hpp"
 
 #include <poll.h>

@@ -1,3 +1,4 @@
+// Finds the session token in cookie or Authorization field and asks `liveness` (the segment) about it.
 #include "worker/gate.hpp"
 
 #include "postern/base/encoding.hpp"

@@ -1,3 +1,4 @@
+// The life of a request: head, gate, body, broker, answer; the exchange begins again where Attempt allows it.
 #include "worker/handler.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Makes the socket under its mode and group, or checks that the inherited one listens.
 #include "worker/listener.hpp"
 
 #include <fcntl.h>

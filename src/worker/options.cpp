@@ -1,3 +1,4 @@
+// Options declared to CLI11 with their environment variables and ranges, then checked together.
 #include "worker/options.hpp"
 
 #include <grp.h>

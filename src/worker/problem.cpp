@@ -1,3 +1,4 @@
+// The documents as text, and the status and fields that go with each reason.
 #include "worker/problem.hpp"
 
 #include <fmt/format.h>

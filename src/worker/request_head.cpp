@@ -1,3 +1,4 @@
+// The list of forwarded fields, the choice of prefix and scheme, and the checks of what the web server passes.
 #include "worker/request_head.hpp"
 
 #include <algorithm>

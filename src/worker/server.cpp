@@ -1,3 +1,5 @@
+// The epoll loop that each thread runs. A connection is armed once (EPOLLONESHOT), so that one thread gets it, and
+// armed again when its request has been answered.
 #include "worker/server.hpp"
 
 #include <fcntl.h>

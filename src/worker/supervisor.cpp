@@ -1,3 +1,4 @@
+// Forks, reaps and signals its children, with a back-off for those that die young; SIGKILL after the stop wait.
 #include "worker/supervisor.hpp"
 
 #include <sys/prctl.h>

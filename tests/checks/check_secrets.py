@@ -17,7 +17,9 @@ PATTERNS = [
     ("a Google API key", re.compile(r"\bAIza[0-9A-Za-z_-]{35}\b")),
     ("a Slack token", re.compile(r"\bxox[abprs]-[0-9A-Za-z-]{10,}")),
     ("a signed JSON web token", re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")),
-    ("a password in an address", re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/:@<>\"'{}$%]+:[^\s/:@<>\"'{}$%]+@(?!example\.|127\.0\.0\.1|localhost)[\w.-]+")),
+    ("a password in an address", re.compile(
+        r"\b[a-z][a-z0-9+.-]*://[^\s/:@<>\"'{}$%]+:[^\s/:@<>\"'{}$%]+@"
+        r"(?!example\.|127\.0\.0\.1|localhost)[\w.-]+")),
 ]
 # By name: what holds keys has no place in the tree.
 NAMES = re.compile(r"(^|/)(id_(rsa|dsa|ecdsa|ed25519)|\.netrc|\.pgpass|\.env)$|\.(key|p12|pfx|jks|kdbx)$")

@@ -95,12 +95,20 @@ def test_layers_table_has_no_cycle():
     ("src/base/a.cpp", "// " + "x" * 117 + "\n", None),
     ("src/base/a.cpp", "// " + "x" * 118 + "\n", "121 columns"),
 ])
-def test_style(tmp_path, name, text, finding):
+def test_style(tmp_path, monkeypatch, name, text, finding):
+    monkeypatch.setattr(check_style, "LONG_FILES", {})
     findings = check_style.check(make(tmp_path, {name: text}))
     if finding is None:
         assert findings == []
     else:
         assert any(finding in f for f in findings), findings
+
+
+@pytest.mark.parametrize("lines, finding", [(500, None), (501, None), (0, "not in the tree")])
+def test_style_long_files(tmp_path, monkeypatch, lines, finding):
+    monkeypatch.setattr(check_style, "LONG_FILES", {"src/base/a.cpp": "a reason"})
+    findings = check_style.check(make(tmp_path, {"src/base/a.cpp": "// A.\n" * lines} if lines else {}))
+    assert findings == [] if finding is None else any(finding in f for f in findings)
 
 
 LIMITS = "// Bounds.\n#pragma once\ninline constexpr std::size_t line_bytes_max = 16;\n"
@@ -111,7 +119,8 @@ LIMITS = "// Bounds.\n#pragma once\ninline constexpr std::size_t line_bytes_max 
     ({"tests/unit/imap/a_test.cpp": "// A.\nline_bytes_max;\n"}, "is not used"),
     ({"src/imap/a.cpp": "// A.\nline_bytes_max;\n"}, "has no test"),
 ])
-def test_style_limits(tmp_path, files, finding):
+def test_style_limits(tmp_path, monkeypatch, files, finding):
+    monkeypatch.setattr(check_style, "LONG_FILES", {})
     findings = check_style.check(make(tmp_path, {"include/postern/imap/limits.hpp": LIMITS, **files}))
     assert ([] if finding is None else True) == (findings if finding is None else any(finding in f for f in findings))
 

@@ -114,7 +114,7 @@ def test_reload_tells_what_needs_a_restart(stack, client):
     stack.postern.configure({"imap": {"connections_per_account": 3},
                              "http": {"public_url": "https://mail.example.org"}})
     assert stack.postern.control("reload")["needRestart"] == ["imap"]
-    assert client.get("/jmap/session").json()["apiUrl"].startswith("https://mail.example.org/")
+    assert client.get("/jmap/session").json["apiUrl"].startswith("https://mail.example.org/")
     del stack.postern.tables["imap"]["connections_per_account"], stack.postern.tables["http"]
     stack.postern.configure({})
     assert stack.postern.control("reload")["needRestart"] == []

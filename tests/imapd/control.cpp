@@ -31,32 +31,32 @@ namespace postern::testimapd {
 
 namespace {
 
-std::string_view next_word(std::string_view &rest) {
-    rest = trim(rest);
-    auto end = std::min(rest.find(' '), rest.size());
-    auto word = rest.substr(0, end);
-    rest.remove_prefix(end);
-    rest = trim(rest);
-    return word;
+std::string_view next_word(std::string_view& rest) {
+  rest = trim(rest);
+  auto end = std::min(rest.find(' '), rest.size());
+  auto word = rest.substr(0, end);
+  rest.remove_prefix(end);
+  rest = trim(rest);
+  return word;
 }
 
 std::string json_string(std::string_view text) {
-    std::string out = "\"";
-    for (char c : text) {
-        if (c == '"' || c == '\\')
-            (out += '\\') += c;
-        else if (static_cast<unsigned char>(c) < 0x20)
-            out += fmt::format("\\u{:04x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
-        else
-            out += c;
-    }
-    return out + "\"";
+  std::string out = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\')
+      (out += '\\') += c;
+    else if (static_cast<unsigned char>(c) < 0x20)
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+    else
+      out += c;
+  }
+  return out + "\"";
 }
 
 struct ActionName {
-    std::string_view name;
-    Action action;
-    bool value; // the first argument is a number
+  std::string_view name;
+  Action action;
+  bool value;  // the first argument is a number
 };
 constexpr ActionName action_names[] = {
     {"reply", Action::reply, false},
@@ -82,201 +82,184 @@ constexpr ActionName action_names[] = {
 
 std::string error(std::string_view reason) { return fmt::format("ERR {}", reason); }
 
-} // namespace
+}  // namespace
 
 std::string Server::control(std::string_view line) {
-    std::string_view rest = line;
-    auto verb = next_word(rest);
-    if (verb == "counts")
-        return (rest.empty() ? total_ : counts_of(rest)).json();
-    if (verb == "reset") {
-        reset();
-        return "OK";
-    }
-    if (verb == "log")
-        return log_control(rest);
-    if (verb == "on")
-        return rule_control(rest);
-    if (verb == "clear_rules") {
-        clear_rules();
-        return "OK";
-    }
-    for (std::string_view known : {"deliver", "flag", "expunge", "roll_uidvalidity", "highestmodseq", "create",
-                                   "delete", "rename", "mailbox"})
-        if (verb == known)
-            return mailbox_control(verb, rest);
-    return misc_control(verb, rest);
+  std::string_view rest = line;
+  auto verb = next_word(rest);
+  if (verb == "counts") return (rest.empty() ? total_ : counts_of(rest)).json();
+  if (verb == "reset") {
+    reset();
+    return "OK";
+  }
+  if (verb == "log") return log_control(rest);
+  if (verb == "on") return rule_control(rest);
+  if (verb == "clear_rules") {
+    clear_rules();
+    return "OK";
+  }
+  for (std::string_view known : {"deliver", "flag", "expunge", "roll_uidvalidity", "highestmodseq", "create",
+                                 "delete", "rename", "mailbox"})
+    if (verb == known) return mailbox_control(verb, rest);
+  return misc_control(verb, rest);
 }
 
 std::string Server::log_control(std::string_view rest) const {
-    auto count = std::min<std::size_t>(to_number(rest).value_or(100), log_.size());
-    std::string out = "[";
-    for (auto at = log_.end() - static_cast<std::ptrdiff_t>(count); at != log_.end(); ++at) {
-        if (out.size() > 1)
-            out += ',';
-        out += fmt::format("{{\"connection\":{},\"user\":{},\"name\":{},\"line\":{}}}", at->connection,
-                           json_string(at->user), json_string(at->name), json_string(at->line));
-    }
-    return out + "]";
+  auto count = std::min<std::size_t>(to_number(rest).value_or(100), log_.size());
+  std::string out = "[";
+  for (auto at = log_.end() - static_cast<std::ptrdiff_t>(count); at != log_.end(); ++at) {
+    if (out.size() > 1) out += ',';
+    out += fmt::format("{{\"connection\":{},\"user\":{},\"name\":{},\"line\":{}}}", at->connection,
+                       json_string(at->user), json_string(at->name), json_string(at->line));
+  }
+  return out + "]";
 }
 
 std::string Server::rule_control(std::string_view rest) {
-    Rule rule;
-    for (;;) {
-        if (rest.empty())
-            return error("`do` is missing");
-        auto word = next_word(rest);
-        if (word == "do")
-            break;
-        if (word.starts_with("nth=") && to_number(word.substr(4)))
-            rule.nth = std::max<std::uint64_t>(1, *to_number(word.substr(4)));
-        else if (word == "times=always")
-            rule.times = 0;
-        else if (word.starts_with("times=") && to_number(word.substr(6)))
-            rule.times = *to_number(word.substr(6));
-        else if (word.starts_with("user="))
-            rule.user = word.substr(5);
-        else
-            rule.event += (rule.event.empty() ? "" : " ") + std::string(word);
-    }
-    rule.event = iequals(rule.event, "connect") ? "connect" : upper(rule.event);
-    auto name = next_word(rest);
-    const auto *found = std::find_if(std::begin(action_names), std::end(action_names),
-                                     [&](const ActionName &entry) { return entry.name == name; });
-    if (found == std::end(action_names))
-        return error("unknown action");
-    rule.action = found->action;
-    if (found->value) {
-        auto value = to_number(next_word(rest));
-        if (!value)
-            return error("a number is missing");
-        rule.value = *value;
-    }
-    rule.text = rest;
-    if (rule.event.empty() || (rule.action == Action::reply && rule.text.empty()))
-        return error("incomplete rule");
-    add_rule(std::move(rule));
-    return "OK";
+  Rule rule;
+  for (;;) {
+    if (rest.empty()) return error("`do` is missing");
+    auto word = next_word(rest);
+    if (word == "do") break;
+    if (word.starts_with("nth=") && to_number(word.substr(4)))
+      rule.nth = std::max<std::uint64_t>(1, *to_number(word.substr(4)));
+    else if (word == "times=always")
+      rule.times = 0;
+    else if (word.starts_with("times=") && to_number(word.substr(6)))
+      rule.times = *to_number(word.substr(6));
+    else if (word.starts_with("user="))
+      rule.user = word.substr(5);
+    else
+      rule.event += (rule.event.empty() ? "" : " ") + std::string(word);
+  }
+  rule.event = iequals(rule.event, "connect") ? "connect" : upper(rule.event);
+  auto name = next_word(rest);
+  const auto* found = std::find_if(std::begin(action_names), std::end(action_names),
+                                   [&](const ActionName& entry) { return entry.name == name; });
+  if (found == std::end(action_names)) return error("unknown action");
+  rule.action = found->action;
+  if (found->value) {
+    auto value = to_number(next_word(rest));
+    if (!value) return error("a number is missing");
+    rule.value = *value;
+  }
+  rule.text = rest;
+  if (rule.event.empty() || (rule.action == Action::reply && rule.text.empty()))
+    return error("incomplete rule");
+  add_rule(std::move(rule));
+  return "OK";
 }
 
 std::uint32_t Server::deliver(std::string_view user_name, std::string_view mailbox_name, std::string_view raw,
                               std::string_view flags, std::int64_t internal_date) {
-    User *user = store_.open_user(user_name);
-    Mailbox *mailbox = user == nullptr ? nullptr : store_.find(*user, mailbox_name);
-    if (mailbox == nullptr)
-        return 0;
-    Message message;
-    for (auto flag : words(flags))
-        message.flags |= mailbox->flag_bit(flag, true);
-    message.save_date = std::time(nullptr);
-    message.internal_date = internal_date == 0 ? message.save_date : internal_date;
-    message.body = store_.body_of(std::string(raw));
-    return store_.add(*mailbox, std::move(message), nullptr).uid;
+  User* user = store_.open_user(user_name);
+  Mailbox* mailbox = user == nullptr ? nullptr : store_.find(*user, mailbox_name);
+  if (mailbox == nullptr) return 0;
+  Message message;
+  for (auto flag : words(flags)) message.flags |= mailbox->flag_bit(flag, true);
+  message.save_date = std::time(nullptr);
+  message.internal_date = internal_date == 0 ? message.save_date : internal_date;
+  message.body = store_.body_of(std::string(raw));
+  return store_.add(*mailbox, std::move(message), nullptr).uid;
 }
 
 std::string Server::mailbox_control(std::string_view verb, std::string_view rest) {
-    User *user = store_.open_user(next_word(rest));
-    if (user == nullptr)
-        return error("no such user");
-    std::string name(next_word(rest));
-    if (verb == "create")
-        return store_.create(*user, name) ? "OK" : error("exists");
-    Mailbox *mailbox = store_.find(*user, name);
-    if (mailbox == nullptr)
-        return error("no such mailbox");
-    if (verb == "delete") {
-        store_.remove(*user, name);
-        return "OK";
+  User* user = store_.open_user(next_word(rest));
+  if (user == nullptr) return error("no such user");
+  std::string name(next_word(rest));
+  if (verb == "create") return store_.create(*user, name) ? "OK" : error("exists");
+  Mailbox* mailbox = store_.find(*user, name);
+  if (mailbox == nullptr) return error("no such mailbox");
+  if (verb == "delete") {
+    store_.remove(*user, name);
+    return "OK";
+  }
+  if (verb == "rename") return store_.rename(*user, name, rest) ? "OK" : error("can't be renamed");
+  if (verb == "roll_uidvalidity") {
+    store_.roll_uidvalidity(*mailbox);
+    return fmt::format("OK {}", mailbox->uidvalidity);
+  }
+  if (verb == "highestmodseq") {
+    mailbox->highestmodseq = to_number(rest).value_or(1);
+    return "OK";
+  }
+  if (verb == "mailbox")
+    return fmt::format(
+        "{{\"messages\":{},\"uidvalidity\":{},\"uidnext\":{},\"highestmodseq\":{},\"selected\":{}}}",
+        mailbox->messages().size(), mailbox->uidvalidity, mailbox->uidnext, mailbox->highestmodseq,
+        mailbox->selected_by.size());
+  if (verb == "deliver") {
+    auto count = std::max<std::uint64_t>(1, to_number(rest.substr(0, rest.find(' '))).value_or(1));
+    if (to_number(rest.substr(0, rest.find(' ')))) next_word(rest);
+    std::uint32_t uid = 0;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      auto number = mailbox->uidnext;
+      auto raw = fmt::format(
+          "Date: {}\r\nFrom: \"Delivered\" <sender{}@outside.example>\r\n"
+          "To: {}@postern.example\r\nSubject: Delivered {}\r\n"
+          "Message-ID: <delivered-{}-{}-{}@outside.example>\r\n\r\nMessage {}.\r\n",
+          rfc5322_date_text(std::time(nullptr)), number % 10, user->name, number, user->name, mailbox->id,
+          number, number);
+      uid = deliver(user->name, name, raw, rest, 0);
     }
-    if (verb == "rename")
-        return store_.rename(*user, name, rest) ? "OK" : error("can't be renamed");
-    if (verb == "roll_uidvalidity") {
-        store_.roll_uidvalidity(*mailbox);
-        return fmt::format("OK {}", mailbox->uidvalidity);
-    }
-    if (verb == "highestmodseq") {
-        mailbox->highestmodseq = to_number(rest).value_or(1);
-        return "OK";
-    }
-    if (verb == "mailbox")
-        return fmt::format("{{\"messages\":{},\"uidvalidity\":{},\"uidnext\":{},\"highestmodseq\":{},\"selected\":{}}}",
-                           mailbox->messages().size(), mailbox->uidvalidity, mailbox->uidnext, mailbox->highestmodseq,
-                           mailbox->selected_by.size());
-    if (verb == "deliver") {
-        auto count = std::max<std::uint64_t>(1, to_number(rest.substr(0, rest.find(' '))).value_or(1));
-        if (to_number(rest.substr(0, rest.find(' '))))
-            next_word(rest);
-        std::uint32_t uid = 0;
-        for (std::uint64_t i = 0; i < count; ++i) {
-            auto number = mailbox->uidnext;
-            auto raw = fmt::format("Date: {}\r\nFrom: \"Delivered\" <sender{}@outside.example>\r\n"
-                                   "To: {}@postern.example\r\nSubject: Delivered {}\r\n"
-                                   "Message-ID: <delivered-{}-{}-{}@outside.example>\r\n\r\nMessage {}.\r\n",
-                                   rfc5322_date_text(std::time(nullptr)), number % 10, user->name, number, user->name,
-                                   mailbox->id, number, number);
-            uid = deliver(user->name, name, raw, rest, 0);
-        }
-        return fmt::format("OK {}", uid);
-    }
-    Cursor cursor(rest); // flag and expunge: a set of UIDs
-    auto wanted = cursor.number_set().resolved(mailbox->uidnext - 1);
-    if (cursor.failed())
-        return error("a set of UIDs is missing");
-    std::vector<std::uint32_t> uids;
-    for (const Message &message : mailbox->messages())
-        if (wanted.contains(message.uid))
-            uids.push_back(message.uid);
-    if (verb == "expunge") {
-        store_.expunge(*mailbox, uids, nullptr);
-        return fmt::format("OK {}", uids.size());
-    }
-    for (std::uint32_t uid : uids) {
-        Message *message = mailbox->find_writable(uid);
-        auto flags = message->flags;
-        for (auto word : words(cursor.rest())) {
-            auto bit = mailbox->flag_bit(word.substr(1), true);
-            flags = word.starts_with('-') ? flags & ~bit : flags | bit;
-        }
-        store_.set_flags(*mailbox, *message, flags, nullptr);
-    }
+    return fmt::format("OK {}", uid);
+  }
+  Cursor cursor(rest);  // flag and expunge: a set of UIDs
+  auto wanted = cursor.number_set().resolved(mailbox->uidnext - 1);
+  if (cursor.failed()) return error("a set of UIDs is missing");
+  std::vector<std::uint32_t> uids;
+  for (const Message& message : mailbox->messages())
+    if (wanted.contains(message.uid)) uids.push_back(message.uid);
+  if (verb == "expunge") {
+    store_.expunge(*mailbox, uids, nullptr);
     return fmt::format("OK {}", uids.size());
+  }
+  for (std::uint32_t uid : uids) {
+    Message* message = mailbox->find_writable(uid);
+    auto flags = message->flags;
+    for (auto word : words(cursor.rest())) {
+      auto bit = mailbox->flag_bit(word.substr(1), true);
+      flags = word.starts_with('-') ? flags & ~bit : flags | bit;
+    }
+    store_.set_flags(*mailbox, *message, flags, nullptr);
+  }
+  return fmt::format("OK {}", uids.size());
 }
 
 std::string Server::misc_control(std::string_view verb, std::string_view rest) {
-    auto each_connection = [&](std::string_view user, auto function) {
-        for (const auto &connection : std::set(connections_))
-            if (user.empty() || (connection->session().user() != nullptr && connection->session().user()->name == user))
-                function(*connection);
-        return std::string("OK");
-    };
-    if (verb == "push") {
-        auto user = next_word(rest);
-        auto text = std::string(rest) + "\r\n";
-        return each_connection(user, [&](Connection &connection) { connection.write(text); });
-    }
-    if (verb == "bye")
-        return each_connection(rest, [](Connection &connection) {
-            connection.write("* BYE Shutting down\r\n");
-            connection.close_when_sent();
-        });
-    if (verb == "drop")
-        return each_connection(rest, [](Connection &connection) { connection.abort(); });
-    if (verb == "hang")
-        return each_connection(rest, [](Connection &connection) { connection.hang(); });
-    if (verb == "refuse") {
-        refusing_ = rest == "on";
-        return "OK";
-    }
-    if (verb == "latency") {
-        latency_ms_ = static_cast<std::uint32_t>(to_number(rest).value_or(0));
-        return "OK";
-    }
-    if (verb == "password" || verb == "token") {
-        auto user = next_word(rest);
-        (verb == "password" ? passwords_ : tokens_)[std::string(user)] = rest;
-        return "OK";
-    }
-    return error("unknown verb");
+  auto each_connection = [&](std::string_view user, auto function) {
+    for (const auto& connection : std::set(connections_))
+      if (user.empty() ||
+          (connection->session().user() != nullptr && connection->session().user()->name == user))
+        function(*connection);
+    return std::string("OK");
+  };
+  if (verb == "push") {
+    auto user = next_word(rest);
+    auto text = std::string(rest) + "\r\n";
+    return each_connection(user, [&](Connection& connection) { connection.write(text); });
+  }
+  if (verb == "bye")
+    return each_connection(rest, [](Connection& connection) {
+      connection.write("* BYE Shutting down\r\n");
+      connection.close_when_sent();
+    });
+  if (verb == "drop") return each_connection(rest, [](Connection& connection) { connection.abort(); });
+  if (verb == "hang") return each_connection(rest, [](Connection& connection) { connection.hang(); });
+  if (verb == "refuse") {
+    refusing_ = rest == "on";
+    return "OK";
+  }
+  if (verb == "latency") {
+    latency_ms_ = static_cast<std::uint32_t>(to_number(rest).value_or(0));
+    return "OK";
+  }
+  if (verb == "password" || verb == "token") {
+    auto user = next_word(rest);
+    (verb == "password" ? passwords_ : tokens_)[std::string(user)] = rest;
+    return "OK";
+  }
+  return error("unknown verb");
 }
 
-} // namespace postern::testimapd
+}  // namespace postern::testimapd

@@ -11,84 +11,61 @@ namespace {
 
 // One sort key of all messages: numbers or texts.
 struct Column {
-    bool reverse = false;
-    std::vector<std::int64_t> numbers;
-    std::vector<std::string> texts;
+  bool reverse = false;
+  std::vector<std::int64_t> numbers;
+  std::vector<std::string> texts;
 
-    int compare(std::size_t left, std::size_t right) const {
-        int order = 0;
-        if (!numbers.empty())
-            order = numbers[left] < numbers[right] ? -1 : numbers[left] > numbers[right] ? 1 : 0;
-        else
-            order = texts[left].compare(texts[right]);
-        return reverse ? -order : order;
-    }
+  int compare(std::size_t left, std::size_t right) const {
+    int order = 0;
+    if (!numbers.empty())
+      order = numbers[left] < numbers[right] ? -1 : numbers[left] > numbers[right] ? 1 : 0;
+    else
+      order = texts[left].compare(texts[right]);
+    return reverse ? -order : order;
+  }
 };
 
-Column make_column(const std::vector<const Message *> &messages, const SortKey &key) {
-    using Kind = SortKey::Kind;
-    Column column;
-    column.reverse = key.reverse;
-    auto numbers = [&](auto value_of) {
-        for (const Message *message : messages)
-            column.numbers.push_back(value_of(*message));
-    };
-    auto texts = [&](auto value_of) {
-        for (const Message *message : messages)
-            column.texts.push_back(value_of(*message));
-    };
-    switch (key.kind) {
-    case Kind::arrival:
-        numbers([](const Message &m) { return m.internal_date; });
-        break;
-    case Kind::date:
-        numbers([](const Message &m) { return sent_time(m); });
-        break;
-    case Kind::size:
-        numbers([](const Message &m) { return static_cast<std::int64_t>(m.size()); });
-        break;
-    case Kind::subject:
-        texts([](const Message &m) { return base_subject_of(m); });
-        break;
-    case Kind::from:
-        texts([](const Message &m) { return m.body->from_key; });
-        break;
-    case Kind::to:
-        texts([](const Message &m) { return m.body->to_key; });
-        break;
-    case Kind::cc:
-        texts([](const Message &m) { return m.body->cc_key; });
-        break;
-    case Kind::display_from:
-        texts([](const Message &m) { return m.body->from_display; });
-        break;
-    case Kind::display_to:
-        texts([](const Message &m) { return m.body->to_display; });
-        break;
-    }
-    return column;
+Column make_column(const std::vector<const Message*>& messages, const SortKey& key) {
+  using Kind = SortKey::Kind;
+  Column column;
+  column.reverse = key.reverse;
+  auto numbers = [&](auto value_of) {
+    for (const Message* message : messages) column.numbers.push_back(value_of(*message));
+  };
+  auto texts = [&](auto value_of) {
+    for (const Message* message : messages) column.texts.push_back(value_of(*message));
+  };
+  switch (key.kind) {
+    case Kind::arrival: numbers([](const Message& m) { return m.internal_date; }); break;
+    case Kind::date: numbers([](const Message& m) { return sent_time(m); }); break;
+    case Kind::size: numbers([](const Message& m) { return static_cast<std::int64_t>(m.size()); }); break;
+    case Kind::subject: texts([](const Message& m) { return base_subject_of(m); }); break;
+    case Kind::from: texts([](const Message& m) { return m.body->from_key; }); break;
+    case Kind::to: texts([](const Message& m) { return m.body->to_key; }); break;
+    case Kind::cc: texts([](const Message& m) { return m.body->cc_key; }); break;
+    case Kind::display_from: texts([](const Message& m) { return m.body->from_display; }); break;
+    case Kind::display_to: texts([](const Message& m) { return m.body->to_display; }); break;
+  }
+  return column;
 }
 
-} // namespace
+}  // namespace
 
-std::vector<std::uint32_t> sort_messages(const std::vector<const Message *> &messages,
-                                         const std::vector<SortKey> &keys) {
-    std::vector<Column> columns;
-    for (const SortKey &key : keys)
-        columns.push_back(make_column(messages, key));
-    std::vector<std::size_t> order(messages.size());
-    std::iota(order.begin(), order.end(), 0U);
-    std::sort(order.begin(), order.end(), [&](std::size_t left, std::size_t right) {
-        for (const Column &column : columns)
-            if (int result = column.compare(left, right); result != 0)
-                return result < 0;
-        return left < right;
-    });
-    std::vector<std::uint32_t> uids;
-    uids.reserve(order.size());
-    for (std::size_t index : order)
-        uids.push_back(messages[index]->uid);
-    return uids;
+std::vector<std::uint32_t> sort_messages(const std::vector<const Message*>& messages,
+                                         const std::vector<SortKey>& keys) {
+  std::vector<Column> columns;
+  for (const SortKey& key : keys) columns.push_back(make_column(messages, key));
+  std::vector<std::size_t> order(messages.size());
+  std::iota(order.begin(), order.end(), 0U);
+  std::sort(order.begin(), order.end(), [&](std::size_t left, std::size_t right) {
+    for (const Column& column : columns)
+      if (int result = column.compare(left, right); result != 0) return result < 0;
+    return left < right;
+  });
+  std::vector<std::uint32_t> uids;
+  uids.reserve(order.size());
+  for (std::size_t index : order) uids.push_back(messages[index]->uid);
+  return uids;
 }
 
-} // namespace postern::testimapd
+}  // namespace postern::testimapd

@@ -23,7 +23,8 @@
 //   drop_at K, hang_at K                      after K bytes of the command's answer
 //   drop_in_literal K, hang_in_literal K      K bytes into the next literal that is sent
 //   delay MS           before the command runs
-//   before LINE        untagged LINE ("* " included) before the command's own answer; after LINE: ahead of the tagged line
+//   before LINE        untagged LINE ("* " included) before the command's own answer
+//   after LINE         the same ahead of the tagged line
 //   expunge_at K UID   removes the message and announces that, after K messages of this FETCH were answered
 //   huge_literal N     `* 1 FETCH (UID 1 BODY[] {N}`, N bytes and `)`, before the command's own answer
 //   run VERB...        a control verb (deliver, flag, expunge, roll_uidvalidity, ...) just before the command runs
@@ -49,129 +50,130 @@
 namespace postern::testimapd {
 
 struct Listen {
-    std::string address = "127.0.0.1";
-    std::uint16_t port = 0; // 0: any free one
-    bool implicit_tls = false;
+  std::string address = "127.0.0.1";
+  std::uint16_t port = 0;  // 0: any free one
+  bool implicit_tls = false;
 };
 
 // A mailbox that every user has at first. Its messages are generated from their number; users share them
 // until somebody changes one.
 struct SampleMailbox {
-    std::string name; // without Options::prefix, levels separated by '/'
-    std::string special_use; // "\\Sent", or empty
-    std::uint32_t messages = 0;
-    bool subscribed = true;
+  std::string name;         // without Options::prefix, levels separated by '/'
+  std::string special_use;  // "\\Sent", or empty
+  std::uint32_t messages = 0;
+  bool subscribed = true;
 };
 
 // What real servers do, and clients have to bear.
 struct Quirks {
-    bool nil_strings = false;         // NIL for strings that have no NIL in the grammar (encodings, charset values)
-    bool eight_bit_quoted = false;    // 8-bit in quoted strings instead of a literal
-    bool extra_spaces = false;        // doubled and trailing spaces in responses
-    bool no_text = false;             // "A1 OK" without a text
-    bool lower_case = false;          // response names in lower case
-    bool capability_code = true;      // [CAPABILITY ...] in the greeting and after login
-    bool capability_untagged = false; // an untagged CAPABILITY after login, unasked
-    bool list_unknown_flags = false;  // \X-Unknown and the like in LIST
-    bool literal8 = false;            // message bodies as ~{n} literal8
-    bool fetch_flags_always = false;  // FLAGS in each FETCH answer, unasked
-    bool status_no_selected = false;  // NO to STATUS of the mailbox that is selected
+  bool nil_strings = false;  // NIL for strings that have no NIL in the grammar (encodings, charset values)
+  bool eight_bit_quoted = false;     // 8-bit in quoted strings instead of a literal
+  bool extra_spaces = false;         // doubled and trailing spaces in responses
+  bool no_text = false;              // "A1 OK" without a text
+  bool lower_case = false;           // response names in lower case
+  bool capability_code = true;       // [CAPABILITY ...] in the greeting and after login
+  bool capability_untagged = false;  // an untagged CAPABILITY after login, unasked
+  bool list_unknown_flags = false;   // \X-Unknown and the like in LIST
+  bool literal8 = false;             // message bodies as ~{n} literal8
+  bool fetch_flags_always = false;   // FLAGS in each FETCH answer, unasked
+  bool status_no_selected = false;   // NO to STATUS of the mailbox that is selected
 };
 
 struct Options {
-    std::vector<Listen> listen{Listen{}};
-    std::string tls_certificate_pem; // chain, leaf first; empty: neither IMAPS nor STARTTLS
-    std::string tls_key_pem;
-    std::vector<std::string> capabilities;              // empty: capabilities_of("full")
-    std::vector<std::string> capabilities_before_login; // empty: derived from `capabilities`
-    char separator = '/';                               // '\0': NIL, a flat namespace
-    std::string prefix;                                 // "INBOX." puts the personal namespace there
-    std::map<std::string, std::string> users{{"alice", "secret"}};
-    std::map<std::string, std::string> oauth_tokens; // login -> token for OAUTHBEARER and XOAUTH2
-    std::uint32_t generated_users = 0;               // user0 ... userN-1, made on demand, with generated_password
-    std::string generated_password = "secret";
-    std::string master_user; // may log in for others: PLAIN's authzid, or "user*master"
-    std::string master_password;
-    std::vector<SampleMailbox> mailboxes{
-        {"INBOX", "", 20}, {"Archive", "\\Archive", 5}, {"Drafts", "\\Drafts", 0},
-        {"Junk", "\\Junk", 0}, {"Sent", "\\Sent", 5},   {"Trash", "\\Trash", 0},
-    };
-    std::uint32_t uidvalidity = 1000000; // of the first mailbox; the next ones count up from there
-    std::vector<std::string> permanent_flags{"\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft", "\\*"};
-    std::map<std::string, std::string> id{{"name", "postern-testimapd"}};
-    std::uint64_t quota_kb = 1000000;
-    Quirks quirks;
-    std::uint32_t latency_ms = 0;  // before each command runs
-    bool plain_text_login = true;  // false: LOGINDISABLED until TLS is up
-    std::size_t command_bytes_max = 65536; // a command without its literals; past it: BAD and BYE
-    std::size_t literal_bytes_max = 64U << 20U;
-    std::size_t connections_max = 100000; // past it: refused
-    std::size_t log_entries_max = 100000; // the oldest go first
+  std::vector<Listen> listen{Listen{}};
+  std::string tls_certificate_pem;  // chain, leaf first; empty: neither IMAPS nor STARTTLS
+  std::string tls_key_pem;
+  std::vector<std::string> capabilities;               // empty: capabilities_of("full")
+  std::vector<std::string> capabilities_before_login;  // empty: derived from `capabilities`
+  char separator = '/';                                // '\0': NIL, a flat namespace
+  std::string prefix;                                  // "INBOX." puts the personal namespace there
+  std::map<std::string, std::string> users{{"alice", "secret"}};
+  std::map<std::string, std::string> oauth_tokens;  // login -> token for OAUTHBEARER and XOAUTH2
+  std::uint32_t generated_users = 0;  // user0 ... userN-1, made on demand, with generated_password
+  std::string generated_password = "secret";
+  std::string master_user;  // may log in for others: PLAIN's authzid, or "user*master"
+  std::string master_password;
+  std::vector<SampleMailbox> mailboxes{
+      {"INBOX", "", 20},     {"Archive", "\\Archive", 5}, {"Drafts", "\\Drafts", 0},
+      {"Junk", "\\Junk", 0}, {"Sent", "\\Sent", 5},       {"Trash", "\\Trash", 0},
+  };
+  std::uint32_t uidvalidity = 1000000;  // of the first mailbox; the next ones count up from there
+  std::vector<std::string> permanent_flags{"\\Answered", "\\Flagged", "\\Deleted",
+                                           "\\Seen",     "\\Draft",   "\\*"};
+  std::map<std::string, std::string> id{{"name", "postern-testimapd"}};
+  std::uint64_t quota_kb = 1000000;
+  Quirks quirks;
+  std::uint32_t latency_ms = 0;           // before each command runs
+  bool plain_text_login = true;           // false: LOGINDISABLED until TLS is up
+  std::size_t command_bytes_max = 65536;  // a command without its literals; past it: BAD and BYE
+  std::size_t literal_bytes_max = 64U << 20U;
+  std::size_t connections_max = 100000;  // past it: refused
+  std::size_t log_entries_max = 100000;  // the oldest go first
 };
 
 // "full", "dovecot", "cyrus", "courier", "gmail", "minimal"; std::invalid_argument otherwise.
 std::vector<std::string> capabilities_of(std::string_view kind);
 
 struct Counts {
-    std::map<std::string, std::uint64_t> commands; // by name; "UID FETCH"
-    std::uint64_t logins = 0;                      // that succeeded
-    std::uint64_t login_failures = 0;
-    std::uint64_t connections_open = 0; // of a user: those that are logged in
-    std::uint64_t connections_total = 0;
-    std::uint64_t tls_handshakes = 0; // that succeeded; not counted by user
-    std::uint64_t tls_resumed = 0;    // of these
-    std::uint64_t bytes_in = 0; // IMAP bytes, inside TLS
-    std::uint64_t bytes_out = 0;
+  std::map<std::string, std::uint64_t> commands;  // by name; "UID FETCH"
+  std::uint64_t logins = 0;                       // that succeeded
+  std::uint64_t login_failures = 0;
+  std::uint64_t connections_open = 0;  // of a user: those that are logged in
+  std::uint64_t connections_total = 0;
+  std::uint64_t tls_handshakes = 0;  // that succeeded; not counted by user
+  std::uint64_t tls_resumed = 0;     // of these
+  std::uint64_t bytes_in = 0;        // IMAP bytes, inside TLS
+  std::uint64_t bytes_out = 0;
 
-    std::uint64_t command(const std::string &name) const {
-        auto found = commands.find(name);
-        return found == commands.end() ? 0 : found->second;
-    }
-    std::uint64_t commands_total() const;
-    std::string json() const;
+  std::uint64_t command(const std::string& name) const {
+    auto found = commands.find(name);
+    return found == commands.end() ? 0 : found->second;
+  }
+  std::uint64_t commands_total() const;
+  std::string json() const;
 };
 
 struct LogEntry {
-    std::uint64_t connection = 0; // counts up from 1
-    std::string user;             // empty before login
-    std::string name;             // "UID FETCH"
-    std::string line;             // without CRLF; literals and secrets replaced by <redacted>
+  std::uint64_t connection = 0;  // counts up from 1
+  std::string user;              // empty before login
+  std::string name;              // "UID FETCH"
+  std::string line;              // without CRLF; literals and secrets replaced by <redacted>
 };
 
 class Server;
 
 class TestImapd {
-public:
-    explicit TestImapd(Options options);
-    ~TestImapd();
-    TestImapd(const TestImapd &) = delete;
-    TestImapd &operator=(const TestImapd &) = delete;
+ public:
+  explicit TestImapd(Options options);
+  ~TestImapd();
+  TestImapd(const TestImapd&) = delete;
+  TestImapd& operator=(const TestImapd&) = delete;
 
-    // Binds all listeners and starts the thread. Throws std::runtime_error (address in use, bad PEM).
-    void start();
-    // Closes everything and joins the thread. What was stored stays readable by a later start().
-    void stop();
-    std::uint16_t port(std::size_t listener = 0) const;
+  // Binds all listeners and starts the thread. Throws std::runtime_error (address in use, bad PEM).
+  void start();
+  // Closes everything and joins the thread. What was stored stays readable by a later start().
+  void stop();
+  std::uint16_t port(std::size_t listener = 0) const;
 
-    Counts counts();
-    Counts counts(std::string_view user); // zeros for a user who never came
-    void reset_counts();                  // open connections stay counted as open; the log is emptied too
-    std::vector<LogEntry> log();
+  Counts counts();
+  Counts counts(std::string_view user);  // zeros for a user who never came
+  void reset_counts();                   // open connections stay counted as open; the log is emptied too
+  std::vector<LogEntry> log();
 
-    // Carries out one control line (see control.cpp) and returns its answer; "ERR ..." when refused.
-    std::string control(std::string_view line);
+  // Carries out one control line (see control.cpp) and returns its answer; "ERR ..." when refused.
+  std::string control(std::string_view line);
 
-    // Stores a message from outside and returns its UID; 0 when there is no such user or mailbox.
-    std::uint32_t deliver(std::string_view user, std::string_view mailbox, std::string_view raw,
-                          std::string_view flags = "", std::int64_t internal_date = 0);
+  // Stores a message from outside and returns its UID; 0 when there is no such user or mailbox.
+  std::uint32_t deliver(std::string_view user, std::string_view mailbox, std::string_view raw,
+                        std::string_view flags = "", std::int64_t internal_date = 0);
 
-    // Waits until the predicate (run in the server's thread after each command, login and (dis)connect)
-    // holds; false when `timeout` is over.
-    bool wait_for(std::function<bool(const Counts &)> predicate,
-                  std::chrono::milliseconds timeout = std::chrono::seconds(10));
+  // Waits until the predicate (run in the server's thread after each command, login and (dis)connect)
+  // holds; false when `timeout` is over.
+  bool wait_for(std::function<bool(const Counts&)> predicate,
+                std::chrono::milliseconds timeout = std::chrono::seconds(10));
 
-private:
-    std::unique_ptr<Server> server_;
+ private:
+  std::unique_ptr<Server> server_;
 };
 
-} // namespace postern::testimapd
+}  // namespace postern::testimapd

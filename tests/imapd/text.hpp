@@ -20,9 +20,9 @@ std::optional<std::uint64_t> to_number(std::string_view digits);
 std::string_view trim(std::string_view text);
 
 // RFC 3501 section 4.3: quoted where it can be, a literal otherwise (or 8-bit quoted, a quirk).
-void append_string(std::string &out, std::string_view text, bool eight_bit_quoted = false);
+void append_string(std::string& out, std::string_view text, bool eight_bit_quoted = false);
 // A mailbox name: an atom where it can be.
-void append_astring(std::string &out, std::string_view text);
+void append_astring(std::string& out, std::string_view text);
 
 std::string base64_encode(std::string_view bytes);
 std::optional<std::string> base64_decode(std::string_view text);
@@ -40,8 +40,8 @@ std::optional<std::int64_t> parse_internal_date(std::string_view text);
 std::optional<std::int64_t> parse_search_day(std::string_view text);
 
 struct SentDate {
-    std::int64_t time = 0; // UTC
-    std::int64_t day = 0;  // days since 1970, in the zone of the header, as SENTSINCE wants it
+  std::int64_t time = 0;  // UTC
+  std::int64_t day = 0;   // days since 1970, in the zone of the header, as SENTSINCE wants it
 };
 std::optional<SentDate> parse_rfc5322_date(std::string_view text);
 
@@ -50,9 +50,9 @@ std::string decode_words(std::string_view text);
 std::string decode_quoted_printable(std::string_view text, bool underscore_is_space = false);
 
 struct BaseSubject {
-    std::string text; // RFC 5256 section 2.1, upper case
-    bool reply_or_forward = false;
+  std::string text;  // RFC 5256 section 2.1, upper case
+  bool reply_or_forward = false;
 };
 BaseSubject base_subject(std::string_view decoded_subject);
 
-} // namespace postern::testimapd
+}  // namespace postern::testimapd

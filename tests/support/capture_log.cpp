@@ -1,3 +1,4 @@
+// Keeps the lines as they would have been written, behind a mutex: other threads log as well.
 #include "capture_log.hpp"
 
 #include <algorithm>

@@ -6,10 +6,10 @@
 #include <chrono>
 #include <functional>
 
-#include "support/capture_log.hpp"
 #include "postern/base/clock.hpp"
 #include "postern/base/crypto.hpp"
 #include "postern/io/loop.hpp"
+#include "support/capture_log.hpp"
 
 namespace postern::test {
 

@@ -88,6 +88,8 @@ class Multiplexer {
   Result<> feed(std::string_view octets);
   // The greeting must be taken before any command is sent; empty until it has come.
   const std::optional<StatusResponse>& greeting() const;
+  // Drops what its response code brought (a list of capabilities), which is of no use after the login.
+  void trim_greeting();
 
   // The connection has ended: every sink gets on_done(error) in order of submission. submit() is refused
   // (Errc::closed) from then on.

@@ -5,12 +5,12 @@
 // by its destructor: the coroutines' frames are destroyed, nothing is resumed.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
 #include <cstddef>
 #include <functional>
 #include <memory>
 #include <span>
 #include <vector>
+#include <boost/asio/io_context.hpp>
 
 #include "postern/base/clock.hpp"
 #include "postern/base/crypto.hpp"
@@ -38,8 +38,8 @@ class Loop {
   // connection holds no buffer of its own.
   std::span<char> scratch() { return scratch_; }
 
-  void run();   // until stop()
-  void stop();  // from any thread
+  void run();                             // until stop()
+  void stop();                            // from any thread
   void post(std::function<void()> work);  // from any thread
   // Starts a coroutine that belongs to the loop, at the loop's next turn. An exception that leaves it is a
   // bug: logged, and rethrown from run() or poll().

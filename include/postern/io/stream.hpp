@@ -21,7 +21,16 @@
 namespace postern::io {
 
 enum class Errc {
-  resolve = 1, connect, timeout, closed, tls, certificate_invalid, certificate_name, pin_mismatch, plaintext_refused, io
+  resolve = 1,
+  connect,
+  timeout,
+  closed,
+  tls,
+  certificate_invalid,
+  certificate_name,
+  pin_mismatch,
+  plaintext_refused,
+  io
 };
 const std::error_category& io_category();
 inline std::error_code make_error_code(Errc e) { return {static_cast<int>(e), io_category()}; }
@@ -48,7 +57,7 @@ class ByteStream {
 };
 
 struct TlsOptions {
-  std::string ca_file;       // empty: the system's
+  std::string ca_file;  // empty: the system's
   // base64 of SHA-256 of a SubjectPublicKeyInfo (RFC 7469, 2.4). Any one of them, in the server's own
   // certificate or, with `verify`, in the chain that was verified. Without `verify` a pin is all that
   // says who the server is: right for a self-signed certificate.

@@ -27,7 +27,6 @@ inline constexpr std::uint16_t protocol_version = 1;
 inline constexpr std::uint16_t protocol_version_min = 1;  // the oldest that is still spoken
 inline constexpr std::size_t frame_header_bytes = 12;
 inline constexpr std::size_t frame_payload_bytes_max = 128 * 1024;
-inline constexpr std::size_t frame_bytes_max = frame_header_bytes + frame_payload_bytes_max;
 inline constexpr std::size_t head_bytes_max = 64 * 1024;  // request or response head, encoded
 inline constexpr std::size_t head_fields_max = 200;
 inline constexpr std::size_t hello_program_bytes_max = 255;

@@ -32,6 +32,8 @@ struct Limits {
   std::uint32_t query_ids_max = 10'000;
 };
 inline constexpr std::size_t json_depth_max = 64;  // of a request
+// What one request's responses may hold together, and what its result references may copy.
+inline constexpr std::size_t response_octets_max = 64 * 1024 * 1024;
 
 // A method-level error (RFC 8620, 3.6.2).
 struct MethodError {

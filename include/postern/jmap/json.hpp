@@ -21,8 +21,10 @@ namespace detail {
 struct StringStream {
   using Ch = char;
   std::string* out;
+  // NOLINTBEGIN(readability-identifier-naming): RapidJSON's names
   void Put(char c) { out->push_back(c); }
   void Flush() {}
+  // NOLINTEND(readability-identifier-naming)
 };
 }  // namespace detail
 

@@ -137,7 +137,7 @@ class Account final : public Mailstore,
   AccountContext context_;
   const store::AccountKey key_;
   const std::string login_;
-  std::unique_ptr<session::Pool> pool_;
+  std::shared_ptr<session::Pool> pool_;  // views tell it when they end
   std::vector<Mailbox> mailboxes_;
   std::unordered_map<MailboxKey, std::size_t> mailbox_at_;
   std::optional<MonotonicTime> mailboxes_listed_;

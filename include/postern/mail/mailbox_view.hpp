@@ -147,7 +147,7 @@ class MailboxView final : public session::MailboxObserver {
   std::vector<Order> orders_;
   std::vector<CachedResult> results_;
   imap::Flags permanent_flags_;
-  std::uint64_t version_ = 1, modseq_ = 0, uses_ = 0;
+  std::uint64_t version_ = 1, modseq_ = 0, selected_modseq_ = 0, uses_ = 0;
   std::uint32_t uid_validity_ = 0, uid_next_ = 0, exists_ = 0;
   bool attached_ = false, selecting_ = false, read_only_ = false;
   bool relist_ = false;  // the list of UIDs doesn't fit the server's count

@@ -140,8 +140,9 @@ class BlobReader {
 enum class StateType : std::uint8_t { mailbox, email, thread };
 
 // Called before the first thing is sent that may change the mailbox on the server: from then on the web
-// request must not be repeated. Must have been acknowledged (sent to the worker) when it returns.
-using EffectsHook = std::function<io::Task<>()>;
+// request must not be repeated. True: the worker's socket has it. False: nobody waits for this request any more, or
+// it is being repeated elsewhere: nothing may be changed.
+using EffectsHook = std::function<io::Task<bool>()>;
 
 class Mailstore {
  public:

@@ -31,12 +31,12 @@ inline constexpr std::size_t pool_waiting_max = 1'000;  // who waits for a conne
 // How long select() and any() wait at most for their turn (not counting the time for a login).
 inline constexpr Duration acquire_timeout = std::chrono::seconds(120);
 
-struct SelectInfo {  // RFC 3501, 6.3.1; RFC 7162
+struct SelectInfo {                                          // RFC 3501, 6.3.1; RFC 7162
   std::uint32_t exists = 0, uid_validity = 0, uid_next = 0;  // uid_next 0: not told
-  std::optional<std::uint64_t> highest_modseq;  // nullopt: NOMODSEQ or no CONDSTORE
+  std::optional<std::uint64_t> highest_modseq;               // nullopt: NOMODSEQ or no CONDSTORE
   imap::Flags flags, permanent_flags;
   bool read_only = false;
-  std::string mailbox_id;  // OBJECTID
+  std::string mailbox_id;     // OBJECTID
   bool qresync_used = false;  // VANISHED (EARLIER) and FETCH since the given modseq have been delivered
 };
 
@@ -58,7 +58,8 @@ class MailboxObserver {
   virtual void on_exists(std::uint32_t count) = 0;
   virtual void on_expunge(std::uint32_t seq) = 0;
   virtual void on_vanished(const imap::VanishedResponse& vanished) = 0;
-  virtual void on_fetch(const imap::FetchData& data) = 0;  // solicited or not; with UID where the server sent it
+  // Solicited or not; with UID where the server sent it.
+  virtual void on_fetch(const imap::FetchData& data) = 0;
   virtual void on_flags(const imap::Flags& flags) { (void)flags; }
   virtual void on_modseq(std::uint64_t highest) { (void)highest; }  // OK [HIGHESTMODSEQ n]
   // No more events until the next begin_select(): another mailbox was selected there, or the connection ended.
@@ -72,7 +73,8 @@ class AccountObserver {
   virtual ~AccountObserver() = default;
   virtual void on_status(const imap::StatusDataResponse& status) { (void)status; }
   virtual void on_list(const imap::ListResponse& list) { (void)list; }
-  virtual void on_connected(const imap::CapabilitySet& capabilities) { (void)capabilities; }  // after each login
+  // After each login.
+  virtual void on_connected(const imap::CapabilitySet& capabilities) { (void)capabilities; }
   virtual void on_disconnected(const Error& reason) { (void)reason; }  // no connection is up any more
 };
 
@@ -118,7 +120,8 @@ class Pool {
   // `server`, `loop`, `observer` outlive the pool. `client_address` is for ID, where configured.
   static std::unique_ptr<Pool> make(io::Loop& loop, Server& server, Credentials credentials,
                                     AccountObserver* observer, std::string client_address);
-  virtual ~Pool() = default;  // closes its connections at once and calls no observer; close() says LOGOUT first
+  // Closes its connections at once and calls no observer; close() says LOGOUT first.
+  virtual ~Pool() = default;
 
   // Signs in now if no connection is up: how credentials are tried. authentication / unavailable / ...
   virtual io::Task<Result<>> connect() = 0;

@@ -28,14 +28,15 @@ struct ServerOptions {
   // "{user}*{master}" for Dovecot; empty: SASL authzid. A login that contains what stands between the two
   // is refused.
   std::string master_user_format;
-  bool send_client_id = false;     // ID with the client's address (Dovecot: x-originating-ip)
+  bool send_client_id = false;  // ID with the client's address (Dovecot: x-originating-ip)
   unsigned connections_per_account = 2;
-  unsigned logins_in_flight = 20;   // per server and broker
+  unsigned logins_in_flight = 20;  // per server and broker
   Duration connect_timeout = std::chrono::seconds(10);
   Duration greeting_timeout = std::chrono::seconds(15);
-  Duration command_timeout = std::chrono::seconds(120);  // without any octet from the server while something is in flight
+  // Without any octet from the server while something is in flight.
+  Duration command_timeout = std::chrono::seconds(120);
   Duration login_timeout = std::chrono::seconds(30);
-  Duration idle_after = std::chrono::milliseconds(200);         // IDLE when nothing was asked for so long
+  Duration idle_after = std::chrono::milliseconds(200);  // IDLE when nothing was asked for so long
   Duration idle_renew = std::chrono::minutes(28);        // RFC 2177: before 29 minutes
   Duration keepalive = std::chrono::minutes(10);         // NOOP, where there is no IDLE
   Duration backoff_min = std::chrono::milliseconds(500);
@@ -59,13 +60,13 @@ enum class Errc {
   // The server can't be reached, is no IMAP server, or says UNAVAILABLE / BYE. From Lease::execute(): the
   // command was not sent.
   unavailable,
-  not_secure,           // TLS is demanded and can't be had (the context has OpenSSL's reason), or PREAUTH
-  no_mechanism,         // no authentication mechanism in common
-  backing_off,          // a reconnect is due later: Pool::retry_at()
-  connection_lost,      // while the command was in flight: a write's outcome is unknown
-  timeout,              // connected, but the login didn't come to an end
+  not_secure,       // TLS is demanded and can't be had (the context has OpenSSL's reason), or PREAUTH
+  no_mechanism,     // no authentication mechanism in common
+  backing_off,      // a reconnect is due later: Pool::retry_at()
+  connection_lost,  // while the command was in flight: a write's outcome is unknown
+  timeout,          // connected, but the login didn't come to an end
   no_such_mailbox,
-  overloaded,           // too many wait
+  overloaded,  // too many wait
 };
 const std::error_category& session_category();
 inline std::error_code make_error_code(Errc e) { return {static_cast<int>(e), session_category()}; }
@@ -81,11 +82,11 @@ struct Counters {
   std::uint64_t reconnects = 0;        // logins of a pool that had been connected before
   std::uint64_t connections_lost = 0;  // not closed by us
   std::uint64_t selects = 0;
-  std::uint64_t bytes_in = 0, bytes_out = 0;  // IMAP octets, inside TLS
+  std::uint64_t bytes_in = 0, bytes_out = 0;                   // IMAP octets, inside TLS
   std::map<std::string, std::uint64_t, std::less<>> commands;  // by name: "UID FETCH"
-  unsigned connections_open = 0;   // gauge: signed in
-  unsigned logins_in_flight = 0;   // gauge
-  unsigned logins_waiting = 0;     // gauge
+  unsigned connections_open = 0;                               // gauge: signed in
+  unsigned logins_in_flight = 0;                               // gauge
+  unsigned logins_waiting = 0;                                 // gauge
 };
 
 // One per IMAP server and shard: its TLS context, how many logins are in flight, whether it's down.

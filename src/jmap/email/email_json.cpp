@@ -1,3 +1,5 @@
+// Writes an Email, its header forms and its body parts, and says which parts' values and headers must be fetched
+// for it. Body values come decoded and cut.
 #include "postern/jmap/email_json.hpp"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// The tables of properties and of header forms, the parsing of property names, and what follows from them for the
+// FETCH: single header fields up to fetched_field_names_bytes_max, else the whole header.
 #include "postern/jmap/email_properties.hpp"
 
 #include <fmt/format.h>
@@ -238,7 +240,7 @@ bool can_fetch_one_by_one(const std::vector<std::string>& fields) {
   std::size_t bytes = 0;
   for (const auto& field : fields) {
     bytes += field.size() + 1;
-    if (field.find_first_of("(){%*\"\\]") != field.npos) return false;
+    if (field.find_first_of("(){%*\"\\]") != std::string_view::npos) return false;
   }
   return bytes <= fetched_field_names_bytes_max;
 }

@@ -1,3 +1,4 @@
+// Escaping and dates of the writer, and the checks of method arguments with the JSON pointer of what is wrong.
 #include "postern/jmap/json.hpp"
 
 #include <fmt/format.h>

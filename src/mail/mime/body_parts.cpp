@@ -1,3 +1,5 @@
+// BODYSTRUCTURE to EmailBodyParts, the flat lists by RFC 8621's algorithm, and parameters that RFC 2231 has split
+// or encoded (parameter_segments_max).
 #include "postern/mail/mime/body_parts.hpp"
 
 #include <algorithm>
@@ -25,7 +27,7 @@ std::optional<std::string> cid_of(const imap::NString& id) {
   std::optional<std::string> text = plain_value(id);
   if (!text) return std::nullopt;
   const std::size_t open = text->find('<');
-  if (open != text->npos) *text = text->substr(open + 1, text->find('>', open) - open - 1);
+  if (open != std::string_view::npos) *text = text->substr(open + 1, text->find('>', open) - open - 1);
   *text = std::string(trim_ascii(*text));
   if (text->empty()) return std::nullopt;
   return text;
@@ -239,8 +241,8 @@ std::string percent_decoded(std::string_view s) {
 // extended-value = [charset] "'" [language] "'" text. Gives the text; sets the charset.
 std::string_view split_extended(std::string_view value, std::string& charset) {
   const std::size_t first = value.find('\'');
-  const std::size_t second = first == value.npos ? first : value.find('\'', first + 1);
-  if (second == value.npos) return value;
+  const std::size_t second = first == std::string_view::npos ? first : value.find('\'', first + 1);
+  if (second == std::string_view::npos) return value;
   charset = value.substr(0, first);
   return value.substr(second + 1);
 }

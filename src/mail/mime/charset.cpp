@@ -1,3 +1,5 @@
+// The table of labels, decoders of our own for the commonest charsets, and iconv for the rest. Malformed octets
+// become U+FFFD, one by one for malformed_sections_max of them.
 #include "postern/mail/mime/charset.hpp"
 
 #include <glib.h>
@@ -279,7 +281,7 @@ struct IconvCloser {
 // `unit`: octets to skip where nothing can be made of them.
 Utf8Text from_iconv(std::string_view bytes, const char* name, std::size_t unit, bool cut) {
   Utf8Text out;
-  const iconv_t descriptor = iconv_open("UTF-8", name);
+  void* const descriptor = iconv_open("UTF-8", name);
   // -1 is how iconv_open fails: the C library was installed without that converter.
   if (reinterpret_cast<std::intptr_t>(descriptor) == -1) {  // NOLINT(performance-no-int-to-ptr)
     out = from_utf8(bytes, cut);
@@ -414,7 +416,8 @@ Utf8Text from_utf16_or_32(std::string_view bytes, const Charset& charset, bool c
 bool is_utf8_beyond_ascii(std::string_view bytes) { return !is_ascii(bytes) && is_valid_utf8(bytes); }
 
 bool looks_like_iso_2022_jp(std::string_view bytes) {
-  return (bytes.find("\x1B$B") != bytes.npos || bytes.find("\x1B$@") != bytes.npos) && is_ascii(bytes);
+  return (bytes.find("\x1B$B") != std::string_view::npos || bytes.find("\x1B$@") != std::string_view::npos) &&
+         is_ascii(bytes);
 }
 
 Utf8Text guessed(std::string_view bytes, bool cut) {

@@ -1,3 +1,4 @@
+// Finds and decodes encoded words; each octet is looked at a constant number of times.
 #include "mail/mime/encoded_words.hpp"
 
 #include <algorithm>
@@ -80,7 +81,7 @@ std::optional<EncodedWord> match_encoded_word(std::string_view s) {
   EncodedWord word;
   std::size_t i = 2;
   while (i < s.size() && s[i] > ' ' && s[i] < 0x7F &&
-         std::string_view("()<>@,;:\"/[]?.=").find(s[i]) == s.npos)
+         std::string_view("()<>@,;:\"/[]?.=").find(s[i]) == std::string_view::npos)
     ++i;
   word.charset = s.substr(2, i - 2);
   if (word.charset.empty() || i + 2 >= s.size() || s[i] != '?' || s[i + 2] != '?') return std::nullopt;
@@ -134,7 +135,7 @@ std::string WordJoiner::finish() {
 }
 
 std::string decode_words(std::string_view unfolded) {
-  if (unfolded.find("=?") == unfolded.npos) return to_nfc(std::string(unfolded));
+  if (unfolded.find("=?") == std::string_view::npos) return to_nfc(std::string(unfolded));
   WordJoiner joiner;
   std::size_t i = 0;
   while (i < unfolded.size()) {

@@ -115,7 +115,7 @@ class AddressParser {
     const std::size_t begin = pos_;
     if (s_[pos_] == '[' && !brackets_are_text_) {  // domain-literal
       const std::size_t close = s_.find(']', pos_);
-      if (close != s_.npos) {
+      if (close != std::string_view::npos) {
         pos_ = close;
       } else {
         brackets_are_text_ = true;
@@ -268,8 +268,9 @@ class AddressParser {
       std::optional<std::string> name;
       if (pieces_before_angle_ > 0) {
         name = join_words(pieces_, 0, pieces_before_angle_);
-        for (auto before = pending_.rbegin(); before != pending_.rend(); ++before)
-          *name = *before + ", " + *name;
+        std::string before;
+        for (const auto& text : pending_) before += text + ", ";
+        name->insert(0, before);
         pending_.clear();
       } else if (comment_) {
         name = std::move(comment_);

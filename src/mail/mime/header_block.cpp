@@ -1,3 +1,5 @@
+// Cuts a header block into fields, up to header_bytes_max and header_fields_max. Lines that are no fields are passed
+// over.
 #include <algorithm>
 #include <optional>
 
@@ -29,7 +31,7 @@ std::string_view without_line_end(std::string_view s) {
 // the colon is the obsolete form. nullopt: this is no field.
 std::optional<std::string_view> field_name(std::string_view line) {
   const std::size_t colon = line.find(':');
-  if (colon == line.npos) return std::nullopt;
+  if (colon == std::string_view::npos) return std::nullopt;
   std::string_view name = line.substr(0, colon);
   while (!name.empty() && is_wsp(name.back())) name.remove_suffix(1);
   if (name.empty()) return std::nullopt;
@@ -57,7 +59,7 @@ HeaderBlock parse_header_block(std::string_view block) {
     std::size_t end = begin;
     do {
       const std::size_t newline = block.find('\n', end);
-      end = newline == block.npos ? block.size() : newline + 1;
+      end = newline == std::string_view::npos ? block.size() : newline + 1;
       if (without_line_end(block.substr(begin, end - begin)).empty()) break;  // the block's end
     } while (end < block.size() && is_wsp(block[end]));
     const std::string_view octets = without_line_end(block.substr(begin, end - begin));

@@ -61,7 +61,7 @@ int month_of(std::string_view s) {
   constexpr std::string_view names = "janfebmaraprmayjunjulaugsepoctnovdec";
   if (s.size() < 3) return 0;
   const std::size_t at = names.find(ascii_lower(s.substr(0, 3)));
-  return at == names.npos || at % 3 != 0 ? 0 : static_cast<int>(at / 3) + 1;
+  return at == std::string_view::npos || at % 3 != 0 ? 0 : static_cast<int>(at / 3) + 1;
 }
 
 // time-of-day = hour ":" minute [ ":" second ], tolerating a fraction.
@@ -75,7 +75,7 @@ bool parse_time(std::string_view s, DateParts& date) {
     const auto value = number(digits);
     if (!value || digits.size() > 2) return false;
     fields[count++] = *value;
-    if (colon == s.npos) break;
+    if (colon == std::string_view::npos) break;
     s.remove_prefix(colon + 1);
   }
   if (count < 2 || fields[0] > 23 || fields[1] > 59 || fields[2] > 60) return false;
@@ -143,7 +143,7 @@ void parse_date_token(std::string_view token, DateParts& date) {
         parse_date_token(token.substr(11), date);
       return;
     }
-    if (token.find(':') != token.npos) {
+    if (token.find(':') != std::string_view::npos) {
       // The zone may follow at once: "14:12:00+0200", "14:12:00Z", "14:12:00GMT".
       const std::size_t end = std::min(token.find_first_not_of("0123456789:.,"), token.size());
       if (date.hour >= 0 || !parse_time(token.substr(0, end), date)) return;
@@ -152,7 +152,7 @@ void parse_date_token(std::string_view token, DateParts& date) {
     }
     // "13-Oct-2013"
     const std::size_t dash = token.find_first_of("-/");
-    if (dash != token.npos && dash + 1 < token.size()) {
+    if (dash != std::string_view::npos && dash + 1 < token.size()) {
       parse_number(token.substr(0, dash), date);
       parse_date_token(token.substr(dash + 1), date);
       return;
@@ -213,7 +213,8 @@ std::optional<DateParts> parse_date(std::string_view raw) {
 // RFC 3986, 3.1:  scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )
 bool has_scheme(std::string_view s) {
   const std::size_t colon = s.find(':');
-  if (colon == s.npos || colon == 0 || !is_alpha(s.front()) || colon + 1 == s.size()) return false;
+  if (colon == std::string_view::npos || colon == 0 || !is_alpha(s.front()) || colon + 1 == s.size())
+    return false;
   return std::all_of(s.begin(), s.begin() + static_cast<std::ptrdiff_t>(colon),
                      [](char c) { return is_alpha(c) || is_digit(c) || c == '+' || c == '-' || c == '.'; });
 }
@@ -255,8 +256,8 @@ std::optional<std::vector<std::string>> as_message_ids(std::string_view raw) {
       i = skip_comment(s, i);
     } else if (s[i] == '"') {  // a phrase of the obsolete form
       const std::size_t close = s.find('"', i + 1);
-      i = close == s.npos ? i + 1 : close + 1;
-      if (close == s.npos && s.find('<', i) == s.npos) break;
+      i = close == std::string_view::npos ? i + 1 : close + 1;
+      if (close == std::string_view::npos && s.find('<', i) == std::string_view::npos) break;
     } else if (s[i] != '<') {
       ++i;
     } else {
@@ -271,7 +272,7 @@ std::optional<std::vector<std::string>> as_message_ids(std::string_view raw) {
   if (!brackets) {
     ids = bare_words(s, header_message_ids_max, [](std::string_view word) {
       const std::size_t at = word.find('@');
-      return at != word.npos && at > 0 && at + 1 < word.size();
+      return at != std::string_view::npos && at > 0 && at + 1 < word.size();
     });
   }
   return if_any(std::move(ids));
@@ -306,7 +307,7 @@ std::optional<std::int64_t> as_date_seconds(std::string_view raw) {
 std::optional<std::vector<std::string>> as_urls(std::string_view raw) {
   const std::string unfolded = unfold(raw);
   const std::string_view s = unfolded;
-  if (s.find('<') == s.npos) return if_any(bare_words(s, header_urls_max, has_scheme));
+  if (s.find('<') == std::string_view::npos) return if_any(bare_words(s, header_urls_max, has_scheme));
   std::vector<std::string> urls;
   for (std::size_t i = 0; i < s.size() && urls.size() < header_urls_max;) {
     if (s[i] == '(') {

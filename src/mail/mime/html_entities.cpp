@@ -1,3 +1,4 @@
+// The names of Latin-1 and of punctuation that mail uses, and numeric references. Other names stay as text.
 #include "mail/mime/html_entities.hpp"
 
 #include <array>

@@ -1,3 +1,5 @@
+// What of a text is its author's own, and what of HTML is to be seen: a reader of tags that skips and never builds a
+// tree. Linear in the input, of which preview_input_bytes_max is looked at.
 #include "postern/mail/mime/preview.hpp"
 
 #include <algorithm>
@@ -99,7 +101,7 @@ class Collector {
 std::string_view next_line(std::string_view& text) {
   const std::size_t end = text.find('\n');
   const std::string_view line = text.substr(0, end);
-  text.remove_prefix(end == text.npos ? text.size() : end + 1);
+  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
   return trim_ascii(line);
 }
 
@@ -120,14 +122,16 @@ bool is_attribution(std::string_view line, std::string_view rest) {
 }
 
 bool is_ruler(std::string_view line) {
-  return line.size() >= 3 && line.find_first_not_of("-=_*~#+ ") == line.npos;
+  return line.size() >= 3 && line.find_first_not_of("-=_*~#+ ") == std::string_view::npos;
 }
 
 bool ends_own_text(std::string_view line) {
   if (!line.starts_with("-----")) return false;
   const std::string lower = ascii_lower(line.substr(0, 80));
-  return lower.find("original message") != lower.npos || lower.find("forwarded message") != lower.npos ||
-         lower.find("ursprüngliche nachricht") != lower.npos || lower.find("message d'origine") != lower.npos;
+  return lower.find("original message") != std::string_view::npos ||
+         lower.find("forwarded message") != std::string_view::npos ||
+         lower.find("ursprüngliche nachricht") != std::string_view::npos ||
+         lower.find("message d'origine") != std::string_view::npos;
 }
 
 std::string own_lines(std::string_view text) {
@@ -213,14 +217,14 @@ class HtmlReader {
     const std::string_view rest = html_.substr(pos_ + 1);
     if (rest.starts_with("!--")) {
       const std::size_t end = html_.find("-->", pos_ + 3);
-      pos_ = end == html_.npos ? html_.size() : end + 3;
+      pos_ = end == std::string_view::npos ? html_.size() : end + 3;
     } else if (rest.empty()) {
       pos_ = html_.size();
     } else if (is_alpha(rest.front()) || (rest.front() == '/' && rest.size() > 1 && is_alpha(rest[1]))) {
       tag();
     } else if (rest.front() == '!' || rest.front() == '?' || rest.front() == '/') {
       const std::size_t end = html_.find('>', pos_);
-      pos_ = end == html_.npos ? html_.size() : end + 1;
+      pos_ = end == std::string_view::npos ? html_.size() : end + 1;
     } else {
       add('<');
       ++pos_;
@@ -254,7 +258,7 @@ class HtmlReader {
   // What mail programs put around the message that is answered or forwarded.
   static bool begins_quoted_message(std::string_view tag) {
     for (const std::string_view mark : {"gmail_quote", "divRplyFwdMsg", "moz-cite-prefix", "yahoo_quoted"})
-      if (tag.find(mark) != tag.npos) return true;
+      if (tag.find(mark) != std::string_view::npos) return true;
     return false;
   }
 
@@ -278,7 +282,7 @@ class HtmlReader {
   void skip_content(std::string_view name) {
     while (pos_ < html_.size()) {
       const std::size_t open = html_.find("</", pos_);
-      if (open == html_.npos) {
+      if (open == std::string_view::npos) {
         pos_ = html_.size();
         return;
       }

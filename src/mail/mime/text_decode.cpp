@@ -1,3 +1,5 @@
+// Transfer decoding, charset and line ends of one body value, in portions; cut at body_value_bytes_max or earlier,
+// never inside a character or a tag.
 #include "postern/mail/mime/text_decode.hpp"
 
 #include <algorithm>
@@ -17,11 +19,11 @@ bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 
 // The position where the tag begins that `html`'s end lies in; npos if it lies in none. A comment is no tag.
 std::size_t open_tag(std::string_view html) {
-  for (std::size_t i = html.find('<'); i != html.npos; i = html.find('<', i)) {
+  for (std::size_t i = html.find('<'); i != std::string_view::npos; i = html.find('<', i)) {
     const std::size_t begin = i++;
     if (html.substr(i).starts_with("!--")) {
       const std::size_t end = html.find("-->", i);
-      if (end == html.npos) return html.npos;
+      if (end == std::string_view::npos) return std::string_view::npos;
       i = end;
       continue;
     }
@@ -37,7 +39,7 @@ std::size_t open_tag(std::string_view html) {
     }
     if (i == html.size()) return begin;
   }
-  return html.npos;
+  return std::string_view::npos;
 }
 
 // RFC 8621, 4.1.4: "any CRLF replaced with a single LF". NULs go too: they are in no text.

@@ -1,3 +1,5 @@
+// The decoders as state machines that may be interrupted after any octet. What is malformed is passed over as its
+// RFC advises, and noted.
 #include "postern/mail/mime/transfer_decode.hpp"
 
 #include <array>

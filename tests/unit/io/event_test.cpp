@@ -1,3 +1,4 @@
+// Event: who is woken, when, and what becomes of those who wait when the Event goes.
 #include "postern/io/event.hpp"
 
 #include <memory>

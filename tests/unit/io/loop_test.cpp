@@ -1,3 +1,4 @@
+// Loop: timers by an injected clock, work from other threads, and the unwinding of what is still suspended.
 #include "postern/io/loop.hpp"
 
 #include <stdexcept>

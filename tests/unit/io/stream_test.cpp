@@ -1,3 +1,4 @@
+// ByteStream over socketpairs and loopback TCP: reads, writes, closing, time-outs.
 #include "postern/io/stream.hpp"
 
 #include <netinet/in.h>

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <netinet/in.h>
-#include <openssl/pem.h>
-#include <openssl/ssl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
 
 #include <array>
 #include <atomic>
@@ -23,7 +23,8 @@ class TlsEchoServer {
   explicit TlsEchoServer(const Identity& identity, int max_version = 0) {
     ctx_ = SSL_CTX_new(TLS_server_method());
     if (max_version != 0) SSL_CTX_set_max_proto_version(ctx_, max_version);
-    BIO* bio = BIO_new_mem_buf(identity.certificate_pem.data(), static_cast<int>(identity.certificate_pem.size()));
+    BIO* bio =
+        BIO_new_mem_buf(identity.certificate_pem.data(), static_cast<int>(identity.certificate_pem.size()));
     X509* x509 = PEM_read_bio_X509(bio, nullptr, nullptr, nullptr);
     BIO_free(bio);
     bio = BIO_new_mem_buf(identity.key_pem.data(), static_cast<int>(identity.key_pem.size()));

@@ -1,8 +1,9 @@
-#include <gmock/gmock.h>
+// TLS against a server of the test's own with its own CA: verification, names, pins, versions, resumption, silence.
 #include <signal.h>
+#include <gmock/gmock.h>
 
-#include "support/loop_fixture.hpp"
 #include "postern/io/stream.hpp"
+#include "support/loop_fixture.hpp"
 #include "support/temporary_file.hpp"
 #include "support/test_ca.hpp"
 #include "tls_server.hpp"
@@ -38,7 +39,8 @@ struct TlsTest : test::LoopFixture {
   Opened open(std::uint16_t port, std::shared_ptr<TlsContext> tls, std::string host = "localhost") {
     return await(open_tls(loop, port, std::move(tls), std::move(host)));
   }
-  static Task<Opened> open_tls(Loop& loop, std::uint16_t port, std::shared_ptr<TlsContext> tls, std::string host) {
+  static Task<Opened> open_tls(Loop& loop, std::uint16_t port, std::shared_ptr<TlsContext> tls,
+                               std::string host) {
     auto plain = co_await connect_tcp(loop, Endpoint{"127.0.0.1", port}, 5s);
     if (!plain) co_return fail(plain.error());
     co_return co_await start_tls(loop, std::move(*plain), tls, host, 5s);
@@ -118,7 +120,8 @@ TEST_F(TlsTest, Pins) {
   EXPECT_EQ(open(server.port, context(pinned({other}))).error().code, make_error_code(Errc::pin_mismatch));
   // Without verification the pin alone decides.
   EXPECT_TRUE(open(server.port, context(pinned({pin}, false)), "other.name"));
-  EXPECT_EQ(open(server.port, context(pinned({other}, false))).error().code, make_error_code(Errc::pin_mismatch));
+  EXPECT_EQ(open(server.port, context(pinned({other}, false))).error().code,
+            make_error_code(Errc::pin_mismatch));
 }
 
 TEST_F(TlsTest, TheMinimumVersion) {

@@ -1,11 +1,12 @@
+// UnixListener: modes, stale sockets, the peer's user, the longest path, sockets taken over.
 #include <fcntl.h>
-#include <gmock/gmock.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <gmock/gmock.h>
 
-#include "support/loop_fixture.hpp"
 #include "postern/io/stream.hpp"
+#include "support/loop_fixture.hpp"
 
 namespace postern::io {
 namespace {
@@ -28,7 +29,7 @@ struct UnixListenerTest : test::LoopFixture {
 TEST_F(UnixListenerTest, AcceptsAndNamesThePeer) {
   auto listener = UnixListener::open(loop, path, 0660);
   ASSERT_TRUE(listener) << listener.error().to_string();
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(::stat(path.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777u, 0660u);
   auto client = await(connect_unix(loop, path, 5s));

@@ -97,7 +97,7 @@ TEST(Frame, EveryPrefixIsIncompleteAndTakesNothing) {
 TEST(Frame, DataAtTheLimitAndOnePast) {
   std::string bytes;
   append_frame(bytes, FrameType::data, 0, 1, std::string(frame_payload_bytes_max, 'x'));
-  EXPECT_EQ(bytes.size(), frame_bytes_max);
+  EXPECT_EQ(bytes.size(), frame_header_bytes + frame_payload_bytes_max);
   std::string_view data = bytes;
   auto frame = next_frame(data);
   ASSERT_TRUE(frame && *frame);
@@ -153,7 +153,7 @@ TEST(Frame, BodyIsCutIntoFrames) {
   EXPECT_EQ(none, header(0, 4, 1, 0, 9));
   std::string exact;
   append_body(exact, 9, std::string(frame_payload_bytes_max, 'b'), true);
-  EXPECT_EQ(exact.size(), frame_bytes_max) << "no empty frame behind a full one";
+  EXPECT_EQ(exact.size(), frame_header_bytes + frame_payload_bytes_max) << "no empty frame behind a full one";
 }
 
 TEST(Hello, ThereAndBack) {

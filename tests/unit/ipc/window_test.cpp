@@ -1,3 +1,4 @@
+// Credit, at its limits and one past them.
 #include "postern/ipc/window.hpp"
 
 #include <gtest/gtest.h>

@@ -4,6 +4,7 @@
 
 #include "jmap/result_references.hpp"
 #include "postern/jmap/api.hpp"
+#include "postern/mail/mime/limits.hpp"
 #include "support/loop_fixture.hpp"
 
 namespace postern::jmap {
@@ -16,6 +17,7 @@ struct FakeMailstore final : mail::Mailstore {
   std::vector<mail::EmailKey> ids{{1, 1, 1}, {1, 1, 2}, {1, 1, 3}};
   std::vector<mail::EmailUpdate> updates;
   mail::EmailQuery query_seen;
+  mail::FetchPlan plan_seen;
   std::optional<Error> failure;
   int email_state = 1;
 
@@ -42,6 +44,7 @@ struct FakeMailstore final : mail::Mailstore {
   io::Task<Result<std::vector<mail::EmailItem>>> fetch(std::vector<mail::EmailKey> keys,
                                                        mail::FetchPlan plan) override {
     if (failure) co_return fail(*failure);
+    plan_seen = plan;
     std::vector<mail::EmailItem> items;
     for (const auto& key : keys) {
       mail::EmailItem item;
@@ -253,6 +256,36 @@ TEST_F(ApiTest, FiltersAreBounded) {
   EXPECT_THAT(
       call("Email/query", R"({"accountId":"A1","filter":{"operator":"OR","conditions":[)" + wide + "]}}"),
       HasSubstr("unsupportedFilter"));
+}
+
+TEST_F(ApiTest, SortsAreBounded) {
+  const auto sort = [](std::size_t keys) {
+    std::string list;
+    for (std::size_t i = 0; i < keys; ++i)
+      list += (i == 0 ? "" : ",") + (R"({"property":"hasKeyword","keyword":"k)" + std::to_string(i) + "\"}");
+    return R"({"accountId":"A1","sort":[)" + list + "]}";
+  };
+  EXPECT_THAT(call("Email/query", sort(mail::sort_keys_max)), HasSubstr("queryState"));
+  EXPECT_EQ(store.query_seen.sort.keys.size(), mail::sort_keys_max);
+  EXPECT_THAT(call("Email/query", sort(mail::sort_keys_max + 1)), HasSubstr("unsupportedSort"));
+}
+
+TEST_F(ApiTest, APreviewCostsABoundedPieceOfOnePart) {
+  const auto id = mail::email_id(store.ids[0]);
+  call("Email/get", R"({"accountId":"A1","ids":[")" + id + R"("],"properties":["preview"]})");
+  ASSERT_TRUE(store.plan_seen.more);
+  for (const std::size_t size : {mail::preview_fetch_bytes, mail::preview_fetch_bytes + 1}) {
+    const auto structure = std::make_shared<imap::BodyStructure>();
+    structure->type = "text";
+    structure->subtype = "plain";
+    structure->size = size;
+    mail::MessageSource source;
+    source.body_structure = structure;
+    const auto wanted = store.plan_seen.more(source);
+    ASSERT_EQ(wanted.size(), 1u);
+    EXPECT_EQ(wanted[0].section, "1");
+    EXPECT_EQ(wanted[0].octets_max, mail::preview_fetch_bytes);
+  }
 }
 
 TEST_F(ApiTest, SetPatches) {

@@ -138,24 +138,26 @@ TEST_F(EmailJson, BodyLists) {
 }
 
 TEST_F(EmailJson, DefaultBodyProperties) {
-  EXPECT_EQ(
-      written(request_of(R"({"properties":["id","attachments"]})"), email_),
-      R"({"id":"f123u457","attachments":[{"partId":"2","blobId":"B2","size":30,"name":"a \"b\".pdf",)"
-      R"("type":"application/pdf","charset":null,"disposition":"attachment","cid":null,"language":null,"location":null}]})");
+  EXPECT_EQ(written(request_of(R"({"properties":["id","attachments"]})"), email_),
+            R"({"id":"f123u457","attachments":[{"partId":"2","blobId":"B2","size":30,"name":"a \"b\".pdf",)"
+            R"("type":"application/pdf","charset":null,"disposition":"attachment","cid":null,)"
+            R"("language":null,"location":null}]})");
 }
 
 TEST_F(EmailJson, BodyStructure) {
   mail::find_part(structure_, "2")->headers = mail::parse_header_block("Content-Type: application/pdf\r\n");
   EXPECT_EQ(
       written(request_of(R"({"properties":["id","bodyStructure"],
-                               "bodyProperties":["partId","blobId","header:Content-Type","header:Subject:asText","subParts"]})"),
+                               "bodyProperties":["partId","blobId","header:Content-Type",
+                                                 "header:Subject:asText","subParts"]})"),
               email_),
       R"({"id":"f123u457","bodyStructure":{"partId":null,"blobId":null,"header:Content-Type":null,)"
       "\"header:Subject:asText\":\"caf\xC3\xA9\","
       R"("subParts":[{"partId":null,"blobId":null,"header:Content-Type":null,"header:Subject:asText":null,"subParts":[)"
       R"({"partId":"1.1","blobId":"B1.1","header:Content-Type":null,"header:Subject:asText":null,"subParts":null},)"
       R"({"partId":"1.2","blobId":"B1.2","header:Content-Type":null,"header:Subject:asText":null,"subParts":null}]},)"
-      R"({"partId":"2","blobId":"B2","header:Content-Type":" application/pdf","header:Subject:asText":null,"subParts":null}]}})");
+      R"({"partId":"2","blobId":"B2","header:Content-Type":" application/pdf","header:Subject:asText":null,)"
+      R"("subParts":null}]}})");
 }
 
 TEST_F(EmailJson, BodyValues) {

@@ -201,7 +201,8 @@ TEST(FetchNeeds, WholeHeaderWhereNamesDoNotFitACommand) {
     EXPECT_TRUE(request->needs.full_header) << c;
     EXPECT_TRUE(request->needs.header_fields.empty()) << c;
   }
-  // Twenty names of 100 octets, a space behind each: 20 * 100 is the bound.
+  // Twenty names of 99 octets, a space behind each, are the bound.
+  static_assert(fetched_field_names_bytes_max == 20 * 100);
   const auto names = [](std::size_t last) {
     std::string list;
     for (std::size_t i = 0; i < 20; ++i)

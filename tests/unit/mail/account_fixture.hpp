@@ -31,6 +31,7 @@ struct AccountFixture : test::LoopFixture {
 
   AccountFixture() {
     server_options.tls = session::TlsMode::none;
+    server_options.backoff_wait_max = 0s;  // nobody moves the clock while a request waits
     char name[] = "/tmp/postern-mail-XXXXXX";
     directory = ::mkdtemp(name);
   }
@@ -114,10 +115,13 @@ struct AccountFixture : test::LoopFixture {
     EXPECT_TRUE(outcomes);
     return outcomes ? outcomes->front() : SetOutcome{};
   }
-  // Lets what runs behind (the index being filled) come to its end.
-  void settle(std::string_view until_command) {
-    pump_until([&] { return imapd->counts().command(std::string(until_command)) > 0; });
-    for (int i = 0; i < 20; ++i) loop.context().run_one_for(5ms);
+  // Lets what runs behind (the index being filled) come to its end, until the connection idles.
+  void idle() {
+    const auto before = imapd->counts().command("IDLE");
+    EXPECT_TRUE(pump_until([&] {
+      clock.advance(250ms);
+      return imapd->counts().command("IDLE") > before;
+    }));
   }
 };
 

@@ -15,7 +15,7 @@ struct AccountTest : AccountFixture {
     inbox = mailbox("INBOX");
     auto first = page(inbox);
     fetch(first.ids);
-    settle("IDLE");
+    idle();
     imapd->reset_counts();
   }
 };
@@ -96,7 +96,7 @@ TEST_F(AccountTest, FlagCostsOneStoreAndIsSeen) {
   EXPECT_TRUE(update(std::move(change)).done);
   EXPECT_THAT(commands(), ElementsAre(Pair("UID STORE", 1)));
   const auto items = fetch({id});
-  EXPECT_THAT(items[0].keywords, ::testing::UnorderedElementsAre("$flagged", "project-x"));
+  EXPECT_THAT(items[0].keywords, ::testing::UnorderedElementsAre("$seen", "$flagged", "project-x"));
   EXPECT_EQ(commands(), Counts{});
 }
 

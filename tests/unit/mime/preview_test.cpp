@@ -123,6 +123,20 @@ TEST(MakePreview, DecodesThePart) {
   EXPECT_EQ(make_preview(part, "<p>caf=E9"), "<p>caf\xC3\xA9");
 }
 
+// What is fetched of a longer part is its beginning.
+TEST(MakePreview, OfWhatIsFetched) {
+  EmailBodyPart part;
+  part.type = "text/plain";
+  part.encoding = "7bit";
+  const auto preview = [&](const std::string& body) {
+    part.encoded_size = body.size();
+    return make_preview(part, std::string_view(body).substr(0, preview_fetch_bytes));
+  };
+  EXPECT_EQ(preview(std::string(preview_fetch_bytes - 1, ' ') + "x"), "x");
+  EXPECT_EQ(preview(std::string(preview_fetch_bytes - 1, ' ') + "xy"), "x");
+  EXPECT_EQ(preview(std::string(preview_fetch_bytes, ' ') + "x"), "");
+}
+
 TEST(PreviewPart, PrefersPlainText) {
   EmailBodyPart plain, html, image;
   plain.type = "text/plain";

@@ -1,4 +1,5 @@
-// Transfer encodings: RFC 2045, 6.7 and 6.8; uuencode. Everything is fed whole, octet by octet, and cut in two anywhere.
+// Transfer encodings: RFC 2045, 6.7 and 6.8; uuencode.
+// Everything is fed whole, octet by octet, and cut in two anywhere.
 #include <gtest/gtest.h>
 
 #include "postern/mail/mime/transfer_decode.hpp"

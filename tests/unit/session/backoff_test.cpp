@@ -1,3 +1,4 @@
+// Backoff with random bytes of the test's choice: growth, maximum, jitter.
 #include "session/backoff.hpp"
 
 #include <gtest/gtest.h>

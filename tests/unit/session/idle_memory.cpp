@@ -153,8 +153,8 @@ bool measure(const ServerProcess& process, bool tls, const std::string& ca_file)
   const auto end = std::chrono::steady_clock::now() + 500ms;
   std::size_t handlers = 0;
   while (std::chrono::steady_clock::now() < end) handlers += loop.context().run_one_for(100ms);
-  std::printf("%s: %zu wake-ups and %.1f ms of CPU in half a second of rest\n", tls ? "TLS" : "plain", handlers,
-              (cpu() - before) * 1e3);
+  std::printf("%s: %zu wake-ups and %.1f ms of CPU in half a second of rest\n", tls ? "TLS" : "plain",
+              handlers, (cpu() - before) * 1e3);
   return each <= (tls ? tls_bytes_max : plain_bytes_max);
 }
 

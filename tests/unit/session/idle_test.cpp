@@ -20,7 +20,9 @@ struct IdleTest : SessionFixture {
 
 TEST_F(IdleTest, EntersAfterIdleAfterAndHearsWhatComes) {
   start();
-  { ASSERT_TRUE(select("INBOX", inbox)); }
+  {
+    ASSERT_TRUE(select("INBOX", inbox));
+  }
   settle();
   advance(2s - 1ns);
   settle();
@@ -36,7 +38,9 @@ TEST_F(IdleTest, EntersAfterIdleAfterAndHearsWhatComes) {
 
 TEST_F(IdleTest, LeavesForACommandAndComesBack) {
   start();
-  { ASSERT_TRUE(select("INBOX", inbox)); }
+  {
+    ASSERT_TRUE(select("INBOX", inbox));
+  }
   advance(2s);
   ASSERT_TRUE(state_is("idle"));
   {
@@ -54,7 +58,9 @@ TEST_F(IdleTest, LeavesForACommandAndComesBack) {
 
 TEST_F(IdleTest, IsRenewedBefore29Minutes) {
   start();
-  { ASSERT_TRUE(select("INBOX", inbox)); }
+  {
+    ASSERT_TRUE(select("INBOX", inbox));
+  }
   advance(2s);
   ASSERT_TRUE(state_is("idle"));
   const auto wakeups = server->counters().bytes_out;
@@ -83,7 +89,9 @@ TEST_F(IdleTest, ACommandWhileIdleBegins) {
 
 TEST_F(IdleTest, ARefusedIdleMeansNoop) {
   start();
-  { ASSERT_TRUE(select("INBOX", inbox)); }
+  {
+    ASSERT_TRUE(select("INBOX", inbox));
+  }
   imapd->control("on IDLE times=always do reply NO not here");
   advance(2s);
   ASSERT_TRUE(reach("IDLE", 1));
@@ -101,7 +109,9 @@ TEST_F(IdleTest, ARefusedIdleMeansNoop) {
 TEST_F(IdleTest, NoopKeepsAliveWhereThereIsNoIdle) {
   options.capabilities = testimapd::capabilities_of("minimal");
   start();
-  { ASSERT_TRUE(select("INBOX", inbox)); }
+  {
+    ASSERT_TRUE(select("INBOX", inbox));
+  }
   advance(10min - 1s);
   settle();
   EXPECT_EQ(commands("NOOP"), 0u);
@@ -112,7 +122,9 @@ TEST_F(IdleTest, NoopKeepsAliveWhereThereIsNoIdle) {
 
 TEST_F(IdleTest, SwitchedOffAndOn) {
   start();
-  { ASSERT_TRUE(select("INBOX", inbox)); }
+  {
+    ASSERT_TRUE(select("INBOX", inbox));
+  }
   advance(2s);
   ASSERT_TRUE(state_is("idle"));
   pool->set_idle(false);
@@ -127,7 +139,9 @@ TEST_F(IdleTest, SwitchedOffAndOn) {
 
 TEST_F(IdleTest, ByeEndsIt) {
   start();
-  { ASSERT_TRUE(select("INBOX", inbox)); }
+  {
+    ASSERT_TRUE(select("INBOX", inbox));
+  }
   advance(2s);
   ASSERT_TRUE(state_is("idle"));
   imapd->control("bye alice");
@@ -142,7 +156,9 @@ TEST_F(IdleTest, ByeEndsIt) {
 
 TEST_F(IdleTest, ADeadConnectionIsNoticedAtTheRenewal) {
   start();
-  { ASSERT_TRUE(select("INBOX", inbox)); }
+  {
+    ASSERT_TRUE(select("INBOX", inbox));
+  }
   advance(2s);
   ASSERT_TRUE(state_is("idle"));
   imapd->control("hang alice");

@@ -51,12 +51,15 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"on connect do greeting 220 mail.example.com ESMTP", Errc::unavailable},
         Fault{"on connect do greeting +OK POP3 ready", Errc::unavailable},
         Fault{"on connect do greeting SSH-2.0-OpenSSH_9.2", Errc::unavailable},
-        Fault{"on connect do preauth alice", Errc::not_secure}, Fault{"on connect do drop", Errc::unavailable},
-        Fault{"on CAPABILITY do drop", Errc::unavailable}, Fault{"on CAPABILITY do hang", Errc::timeout, true},
-        Fault{"on CAPABILITY do drop_at 7", Errc::unavailable}, Fault{"on CAPABILITY do hang_at 7", Errc::timeout, true},
+        Fault{"on connect do preauth alice", Errc::not_secure},
+        Fault{"on connect do drop", Errc::unavailable}, Fault{"on CAPABILITY do drop", Errc::unavailable},
+        Fault{"on CAPABILITY do hang", Errc::timeout, true},
+        Fault{"on CAPABILITY do drop_at 7", Errc::unavailable},
+        Fault{"on CAPABILITY do hang_at 7", Errc::timeout, true},
         Fault{"on CAPABILITY do bye going down", Errc::unavailable},
         Fault{"on CAPABILITY do reply BAD what", Errc::unavailable},
-        Fault{"on AUTHENTICATE do drop", Errc::unavailable}, Fault{"on AUTHENTICATE do hang", Errc::timeout, true},
+        Fault{"on AUTHENTICATE do drop", Errc::unavailable},
+        Fault{"on AUTHENTICATE do hang", Errc::timeout, true},
         Fault{"on AUTHENTICATE do drop_at 5", Errc::unavailable},
         Fault{"on AUTHENTICATE do bye too many", Errc::unavailable},
         Fault{"on AUTHENTICATE do reply NO [UNAVAILABLE] later", Errc::unavailable},
@@ -64,8 +67,9 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"on AUTHENTICATE do reply BAD what", Errc::unavailable},
         Fault{"on CAPABILITY nth=2 do drop", Errc::unavailable},
         Fault{"on CAPABILITY nth=2 do bye now", Errc::unavailable},
-        Fault{"on CAPABILITY nth=2 do hang", Errc::timeout, true}, Fault{"on ENABLE do drop", Errc::unavailable},
-        Fault{"on ENABLE do bye now", Errc::unavailable}, Fault{"on ENABLE do hang", Errc::timeout, true}));
+        Fault{"on CAPABILITY nth=2 do hang", Errc::timeout, true},
+        Fault{"on ENABLE do drop", Errc::unavailable}, Fault{"on ENABLE do bye now", Errc::unavailable},
+        Fault{"on ENABLE do hang", Errc::timeout, true}));
 
 TEST_F(SessionFixture, ARefusedEnableIsNoFailureButALowerTier) {
   start();

@@ -45,8 +45,12 @@ TEST_F(PoolTest, TheMailboxStaysSelected) {
 
 TEST_F(PoolTest, AnIdleConnectionIsTakenForAnotherMailbox) {
   start();
-  { ASSERT_TRUE(select("INBOX", inbox)); }
-  { ASSERT_TRUE(select("Archive", archive)); }
+  {
+    ASSERT_TRUE(select("INBOX", inbox));
+  }
+  {
+    ASSERT_TRUE(select("Archive", archive));
+  }
   EXPECT_EQ(imapd->counts().logins, 1u);
   EXPECT_THAT(inbox.events, ElementsAre("begin", "selected 20", "deselected"));
   EXPECT_THAT(archive.events, ElementsAre("begin", "selected 5"));
@@ -129,7 +133,9 @@ TEST_F(PoolTest, AForgottenObserverHearsNothingMore) {
   start();
   {
     RecordingObserver gone;
-    { ASSERT_TRUE(select("INBOX", gone)); }
+    {
+      ASSERT_TRUE(select("INBOX", gone));
+    }
     pool->forget(gone);
   }
   imapd->deliver("alice", "INBOX", "Subject: x\r\n\r\ny\r\n");
@@ -162,10 +168,14 @@ TEST_F(PoolTest, NoSuchMailbox) {
 
 TEST_F(PoolTest, QresyncBringsWhatWasMissed) {
   start();
-  { ASSERT_TRUE(select("INBOX", inbox)); }
+  {
+    ASSERT_TRUE(select("INBOX", inbox));
+  }
   const auto info = inbox.info;
   ASSERT_TRUE(info.highest_modseq);
-  { ASSERT_TRUE(select("Archive", archive)); }
+  {
+    ASSERT_TRUE(select("Archive", archive));
+  }
   imapd->control("expunge alice INBOX 1");
   imapd->control("flag alice INBOX 2 +\\Flagged");
   inbox.events.clear();
@@ -214,13 +224,15 @@ TEST_F(PoolTest, LeasesOutliveThePool) {
   auto write = simple("EXPUNGE");
   write.repeatable = false;
   EXPECT_FAILS(execute(*lease, std::move(write)), Errc::unavailable);  // certainly not sent
-  EXPECT_THAT(inbox.events, ElementsAre("begin", "selected 20"));  // nobody is called by a destructor
+  EXPECT_THAT(inbox.events, ElementsAre("begin", "selected 20"));      // nobody is called by a destructor
   EXPECT_EQ(server->counters().connections_open, 0u);
 }
 
 TEST_F(PoolTest, CloseSaysLogout) {
   start();
-  { ASSERT_TRUE(select("INBOX", inbox)); }
+  {
+    ASSERT_TRUE(select("INBOX", inbox));
+  }
   loop.spawn(pool->close());
   ASSERT_TRUE(pump_until([&] { return !pool->connected(); }));
   EXPECT_EQ(commands("LOGOUT"), 1u);
@@ -234,7 +246,8 @@ TEST_F(PoolTest, TooManyWait) {
   auto first = select("INBOX", inbox);
   ASSERT_TRUE(first);
   std::vector<std::shared_ptr<std::optional<Result<Lease>>>> waiting;
-  for (std::size_t i = 0; i < pool_waiting_max; ++i) waiting.push_back(start_task(pool->select("Archive", archive)));
+  for (std::size_t i = 0; i < pool_waiting_max; ++i)
+    waiting.push_back(start_task(pool->select("Archive", archive)));
   EXPECT_FALSE(waiting.back()->has_value());
   EXPECT_FAILS(select("Archive", archive), Errc::overloaded);
   advance(acquire_timeout);

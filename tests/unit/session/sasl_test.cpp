@@ -1,3 +1,4 @@
+// What is said in each SASL mechanism, which one is chosen, and how refusals are understood. No I/O.
 #include "session/sasl.hpp"
 
 #include <gmock/gmock.h>
@@ -21,7 +22,8 @@ struct Dialogue {
   std::string line;
   std::vector<std::string> answers;
 };
-Dialogue talk(Authentication& authentication, const imap::CapabilitySet& set, std::vector<std::string> challenges) {
+Dialogue talk(Authentication& authentication, const imap::CapabilitySet& set,
+              std::vector<std::string> challenges) {
   Dialogue dialogue;
   auto command = authentication.command(set);
   EXPECT_TRUE(command) << command.error().to_string();
@@ -52,7 +54,8 @@ TEST(Sasl, TheLoginMechanism) {
   const ServerOptions options;
   const auto credentials = password();
   Authentication authentication(AuthMethod::login_mechanism, credentials, options);
-  const auto dialogue = talk(authentication, capabilities({"SASL-IR"}), {"VXNlcm5hbWU6", "UGFzc3dvcmQ6", "more"});
+  const auto dialogue =
+      talk(authentication, capabilities({"SASL-IR"}), {"VXNlcm5hbWU6", "UGFzc3dvcmQ6", "more"});
   EXPECT_EQ(dialogue.line, "AUTHENTICATE LOGIN");
   EXPECT_THAT(dialogue.answers, ::testing::ElementsAre(base64_encode("alice"), base64_encode("secret"), "*"));
 }
@@ -87,8 +90,9 @@ TEST(Sasl, Xoauth2AndItsErrorChallenge) {
   const auto credentials = oauth("tok.en");
   Authentication authentication(AuthMethod::xoauth2, credentials, options);
   const auto dialogue = talk(authentication, {}, {"", base64_encode(R"({"status":"400"})")});
-  EXPECT_EQ(base64_decode(dialogue.answers[0]), "user=a,b=c@example.com\x01"
-                                                "auth=Bearer tok.en\x01\x01");
+  EXPECT_EQ(base64_decode(dialogue.answers[0]),
+            "user=a,b=c@example.com\x01"
+            "auth=Bearer tok.en\x01\x01");
   EXPECT_EQ(dialogue.answers[1], "");
 }
 
@@ -119,7 +123,8 @@ TEST(Sasl, MasterUsersByAuthzidOrByName) {
 
 TEST(Sasl, NothingWithControlCharactersIsTried) {
   const ServerOptions options;
-  for (const auto& bad : {std::string("a\rb"), std::string("a\nb"), std::string("a\0b", 3), std::string("a\x01z")}) {
+  for (const auto& bad :
+       {std::string("a\rb"), std::string("a\nb"), std::string("a\0b", 3), std::string("a\x01z")}) {
     EXPECT_FAILS(check_credentials(password(bad), options), Errc::authentication);
   }
   for (const auto& bad : {std::string("a\rb"), std::string("a\nb"), std::string("a\0b", 3), std::string()}) {
@@ -133,7 +138,9 @@ TEST(Sasl, NothingWithControlCharactersIsTried) {
 TEST(Sasl, ChoosesTheMechanism) {
   ServerOptions options;
   const auto user = password();
-  const auto choose = [&](std::vector<std::string> names) { return choose_method(user, options, capabilities(names)); };
+  const auto choose = [&](std::vector<std::string> names) {
+    return choose_method(user, options, capabilities(names));
+  };
   EXPECT_EQ(choose({"AUTH=PLAIN", "AUTH=LOGIN"}), AuthMethod::plain);
   EXPECT_EQ(choose({"AUTH=LOGIN"}), AuthMethod::login_command);
   EXPECT_EQ(choose({"AUTH=LOGIN", "LOGINDISABLED"}), AuthMethod::login_mechanism);
@@ -148,7 +155,9 @@ TEST(Sasl, ChoosesTheMechanism) {
   EXPECT_FAILS(choose({"AUTH=LOGIN"}), Errc::no_mechanism);
 
   const auto token = oauth("t");
-  const auto choose_oauth = [&](std::vector<std::string> n) { return choose_method(token, options, capabilities(n)); };
+  const auto choose_oauth = [&](std::vector<std::string> n) {
+    return choose_method(token, options, capabilities(n));
+  };
   EXPECT_EQ(choose_oauth({"AUTH=XOAUTH2", "AUTH=OAUTHBEARER"}), AuthMethod::oauthbearer);
   EXPECT_EQ(choose_oauth({"AUTH=XOAUTH2"}), AuthMethod::xoauth2);
   EXPECT_FAILS(choose_oauth({"AUTH=PLAIN"}), Errc::no_mechanism);
@@ -178,7 +187,8 @@ TEST(Sasl, WhatARefusalMeans) {
     }
     return authentication.result().error().code;
   };
-  for (const char* code : {"", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "ALERT", "REFERRAL"}) {
+  for (const char* code :
+       {"", "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "ALERT", "REFERRAL"}) {
     EXPECT_EQ(meaning(code), make_error_code(Errc::authentication)) << code;
   }
   for (const char* code : {"UNAVAILABLE", "INUSE", "CONTACTADMIN", "LIMIT", "SERVERBUG"}) {

@@ -1,3 +1,4 @@
+// Which observer hears which untagged response, before, during and after SELECT.
 #include "session/selection.hpp"
 
 #include "postern/imap/parser.hpp"
@@ -44,7 +45,8 @@ TEST_F(SelectionTest, WhatTheServerTellsAboutAMailbox) {
   say("* 1 EXPUNGE");
   say("* VANISHED 5,7");
   say("* 2 FETCH (UID 12 FLAGS ())");
-  EXPECT_THAT(inbox.events, ElementsAre("begin", "selected 3", "exists 4", "expunge 1", "vanished 5,7", "fetch 12"));
+  EXPECT_THAT(inbox.events,
+              ElementsAre("begin", "selected 3", "exists 4", "expunge 1", "vanished 5,7", "fetch 12"));
   EXPECT_FALSE(say("* STATUS Archive (MESSAGES 1)"));
 }
 

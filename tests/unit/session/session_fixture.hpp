@@ -139,9 +139,9 @@ std::error_code code_of(const Result<T>& result) {
   return result ? std::error_code() : result.error().code;
 }
 
-#define EXPECT_FAILS(result, expected)                                                       \
-  do {                                                                                       \
-    const auto& r_ = (result);                                                               \
+#define EXPECT_FAILS(result, expected)                                                                   \
+  do {                                                                                                   \
+    const auto& r_ = (result);                                                                           \
     EXPECT_EQ(code_of(r_), make_error_code(expected)) << (r_ ? "it succeeded" : r_.error().to_string()); \
   } while (false)
 

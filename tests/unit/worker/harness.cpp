@@ -1,3 +1,4 @@
+// The worker's process, sockets in a temporary folder, and both peers' protocols, each wait bounded.
 #include "harness.hpp"
 
 #include <fcntl.h>

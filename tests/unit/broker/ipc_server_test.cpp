@@ -1,0 +1,106 @@
+// IpcServer against a worker that the test plays, over a Unix socket: how many streams it takes.
+#include "broker/ipc_server.hpp"
+
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
+
+#include "support/loop_fixture.hpp"
+
+namespace postern::broker {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct IpcServerTest : test::LoopFixture {
+  IpcServerTest() {
+    char name[] = "/tmp/postern-ipc-XXXXXX";
+    folder = ::mkdtemp(name);
+    auto listener = io::UnixListener::open(loop, folder + "/broker.sock", 0600);
+    EXPECT_TRUE(listener);
+    server = std::make_unique<IpcServer>(
+        loop, std::move(*listener), IpcOptions{{::geteuid()}, 4},
+        [this](std::shared_ptr<RequestStream> stream) { return hold(*this, std::move(stream)); });
+    server->start();
+    auto connected = await(io::connect_unix(loop, folder + "/broker.sock", 5s));
+    EXPECT_TRUE(connected);
+    worker = std::move(*connected);
+    std::string hello;
+    ipc::append_hello(hello, "worker of a test");
+    send(hello);
+  }
+  ~IpcServerTest() override {
+    server->close();
+    std::filesystem::remove_all(folder);
+  }
+
+  // A request that isn't answered before `release`, and then with a cancel: its handler has no answer.
+  static io::Task<> hold(IpcServerTest& self, std::shared_ptr<RequestStream> stream) {
+    co_await self.release.wait();
+    static_cast<void>(stream);
+  }
+  void send(const std::string& frames) { EXPECT_TRUE(await(worker->write_all(frames))); }
+  static std::string request(std::uint32_t stream) {
+    ipc::RequestHead head;
+    head.id = "request-" + std::to_string(stream);
+    head.method = "GET";
+    head.scheme = "https";
+    head.host = "mail.example.com";
+    head.target = "/jmap/session";
+    std::string frame;
+    ipc::append_frame(frame, ipc::FrameType::request, ipc::end_stream, stream,
+                      ipc::encode_request_head(head).value());
+    return frame;
+  }
+  // The next cancel that the broker sends; it sends nothing but that and its hello.
+  std::pair<std::uint32_t, ipc::CancelReason> next_cancel() {
+    for (;;) {
+      std::string_view left = received;
+      while (true) {
+        const auto frame = ipc::next_frame(left);
+        if (!frame || !*frame) break;
+        if ((*frame)->type == ipc::FrameType::cancel) {
+          const std::pair cancel{(*frame)->stream, ipc::parse_cancel((*frame)->payload).value()};
+          received = std::string(left);
+          return cancel;
+        }
+        EXPECT_EQ((*frame)->type, ipc::FrameType::hello);
+      }
+      received = std::string(left);
+      const auto got = await(worker->read_some(buffer));
+      if (!got) throw std::runtime_error("the broker has closed the connection");
+      received.append(buffer.data(), *got);
+    }
+  }
+
+  std::string folder, received;
+  std::array<char, 4096> buffer{};
+  io::Event release{loop};
+  std::unique_ptr<IpcServer> server;
+  std::unique_ptr<io::ByteStream> worker;
+};
+
+TEST_F(IpcServerTest, StreamsOfAConnectionAreBounded) {
+  constexpr auto most = ipc::streams_per_connection_max;
+  std::string frames;
+  for (std::uint32_t stream = 1; stream <= most; ++stream) frames += request(stream);
+  send(frames);
+  ASSERT_TRUE(pump_until([&] { return server->counters().streams_open == most; }));
+
+  send(request(most + 1));
+  EXPECT_EQ(next_cancel(), std::pair(most + 1, ipc::CancelReason::refused));
+  EXPECT_EQ(server->counters().streams_open, most);
+  EXPECT_EQ(server->counters().requests, most);
+
+  // None of the others was refused, and when they are over there is room again.
+  release.set();
+  for (std::uint32_t stream = 1; stream <= most; ++stream)
+    EXPECT_EQ(next_cancel(), std::pair(stream, ipc::CancelReason::broker_error));
+  ASSERT_TRUE(pump_until([&] { return server->counters().streams_open == 0; }));
+  send(request(most + 2));
+  EXPECT_EQ(next_cancel(), std::pair(most + 2, ipc::CancelReason::broker_error));
+}
+
+}  // namespace
+}  // namespace postern::broker
