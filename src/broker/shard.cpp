@@ -122,9 +122,10 @@ AccountPtr Shard::make_account(store::AccountKey key, session::Credentials crede
     else
       loop_.post([account] { delete account; });
   };
-  return AccountPtr(new mail::Account(mail::AccountContext{loop_, *server_, segment_, fragments_, config_->mail}, key,
-                                      std::move(credentials), std::move(client_address)),
-                    std::move(let_go));
+  return AccountPtr(
+      new mail::Account(mail::AccountContext{loop_, *server_, segment_, fragments_, config_->mail}, key,
+                        std::move(credentials), std::move(client_address)),
+      std::move(let_go));
 }
 
 io::Task<Result<AccountPtr>> Shard::sign_in(session::Credentials credentials, std::string client_address) {

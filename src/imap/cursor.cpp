@@ -197,9 +197,11 @@ bool Cursor::skip_quoted() {
   while (at_ != end_) {
     if (*at_ == '\\' && end_ - at_ > 1 && (at_[1] == '"' || at_[1] == '\\')) {
       at_ += 2;
-    } else if (*at_++ == '"' && closes(at_)) {
-      return true;
+      continue;
     }
+    const bool quote = *at_ == '"';
+    ++at_;
+    if (quote && closes(at_)) return true;
   }
   at_ = start;
   return fail("quoted string without an end");

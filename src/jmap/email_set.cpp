@@ -221,7 +221,8 @@ io::Task<MethodResult> email_set(CallContext& context, const rapidjson::Value& a
     // What was updated is updated: the failure is told for what was to be destroyed.
     if (!outcomes)
       for (auto at : request->destroy_at)
-        request->destroyed[at].second = refused("serverUnavailable", method_error_of(outcomes.error()).error().description);
+        request->destroyed[at].second =
+            refused("serverUnavailable", method_error_of(outcomes.error()).error().description);
     for (std::size_t i = 0; outcomes && i < outcomes->size(); ++i)
       request->destroyed[request->destroy_at[i]].second = std::move((*outcomes)[i]);
   }

@@ -107,7 +107,8 @@ std::expected<void, MethodError> resolve_references(rapidjson::Value& arguments,
     if (find_member(arguments, name) != nullptr)
       return method_error("invalidArguments", name + " is given both as a value and as a reference");
     const auto& value = member->value;
-    if (!value.IsObject()) return method_error("invalidResultReference", reference + " must be a ResultReference");
+    if (!value.IsObject())
+      return method_error("invalidResultReference", reference + " must be a ResultReference");
     auto result_of = require_string(value, "resultOf", json_pointer({}, reference));
     auto method = require_string(value, "name", json_pointer({}, reference));
     auto path = require_string(value, "path", json_pointer({}, reference));

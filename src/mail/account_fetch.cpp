@@ -219,7 +219,8 @@ io::Task<Result<>> Account::fetch_sections(ViewPtr view, std::map<std::uint32_t,
   std::uint64_t octets = 0;
   for (const auto& [sections, uids] : groups) {
     std::uint64_t most = 0;  // that one message can bring
-    for (const auto& wanted : sections) most += wanted.octets_max == 0 ? imap::literal_bytes_max : wanted.octets_max;
+    for (const auto& wanted : sections)
+      most += wanted.octets_max == 0 ? imap::literal_bytes_max : wanted.octets_max;
     const auto at_once = std::max<std::uint64_t>(1, fetch_octets_max / 2 / std::max<std::uint64_t>(1, most));
     std::string items = "UID";
     for (const auto& wanted : sections) {

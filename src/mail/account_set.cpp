@@ -304,7 +304,8 @@ io::Task<Result<>> Account::move_messages(session::Lease& lease, MailboxKey targ
                                           std::vector<Change*> changes) {
   const auto* mailbox = find_mailbox(target);
   if (mailbox == nullptr) {
-    for (auto* change : changes) change->fail_with("invalidProperties", "the Mailbox has gone", {"mailboxIds"});
+    for (auto* change : changes)
+      change->fail_with("invalidProperties", "the Mailbox has gone", {"mailboxIds"});
     co_return Result<>{};
   }
   const auto target_name = mailbox->encoded_name;

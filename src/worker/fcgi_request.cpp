@@ -4,12 +4,16 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <array>
 
 #include <algorithm>
 #include <cerrno>
 
 namespace postern::worker {
 namespace {
+
+// Of a body that nobody wants.
+constexpr std::size_t drained_bytes_max = 64 * 1024;
 
 // FastCGI specification, section 3.3 and 8. Contents are multiples of 8 but for the last: no padding needed.
 constexpr std::size_t record_header_bytes = 8;
@@ -138,6 +142,12 @@ int FcgiRequest::finish() {
   if (!active_) return -1;
   active_ = false;
   const int fd = request_.ipcFd;
+  // An answer that needed no body leaves the end of it unread (of a GET, too). A short rest is read, so that the web
+  // server may send its next request here: one that comes while we close is lost, and a POST isn't repeated.
+  std::array<char, 4096> rest;
+  for (std::size_t drained = 0;
+       !body_ended_ && !body_failed_ && !write_failed_ && drained < drained_bytes_max;)
+    drained += read_body(rest.data(), rest.size());
   if (!body_ended_) {
     // What is left of the body would be taken for the next request. libfcgi's close reads on for a while, so
     // that a web server that is still sending gets to our answer.

@@ -139,6 +139,5 @@ def test_forged_and_stale_tokens(stack, web, reader):
     client = login.with_token(stack, web, reader)
     token = client.headers["Authorization"].split()[1]
     for forged in (token[:-1] + ("A" if token[-1] != "A" else "B"), token[1:], token + "A", "A" * len(token), ""):
-        stack.run.register_secret(forged) if len(forged) > 20 else None
         assert stack.client(web, {"Authorization": jmap.bearer(forged)}).get("/jmap/session").status in (400, 401)
     assert client.get("/jmap/session").status == 200

@@ -8,7 +8,7 @@
 
 #include "postern/imap/command.hpp"
 
-using namespace postern::imap;
+namespace postern::imap {
 
 namespace {
 
@@ -77,3 +77,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   return 0;
 }
+
+}  // namespace postern::imap

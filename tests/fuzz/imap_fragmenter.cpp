@@ -9,7 +9,7 @@
 
 #include "postern/imap/parser.hpp"
 
-using namespace postern::imap;
+namespace postern::imap {
 
 namespace {
 
@@ -42,3 +42,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (fragments(octets, step) != fragments(octets, std::max<std::size_t>(octets.size(), 1))) std::abort();
   return 0;
 }
+
+}  // namespace postern::imap

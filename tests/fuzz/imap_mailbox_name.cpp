@@ -5,7 +5,7 @@
 
 #include "postern/imap/command.hpp"
 
-using namespace postern::imap;
+namespace postern::imap {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
@@ -21,3 +21,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   decode_mailbox_utf7(text);
   return 0;
 }
+
+}  // namespace postern::imap

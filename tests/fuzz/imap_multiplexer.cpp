@@ -7,8 +7,7 @@
 
 #include "postern/imap/multiplexer.hpp"
 
-using namespace postern;
-using namespace postern::imap;
+namespace postern::imap {
 
 namespace {
 
@@ -72,3 +71,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   return 0;
 }
+
+}  // namespace postern::imap

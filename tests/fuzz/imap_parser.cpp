@@ -5,7 +5,7 @@
 
 #include "postern/imap/parser.hpp"
 
-using namespace postern::imap;
+namespace postern::imap {
 
 namespace {
 
@@ -32,3 +32,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(r->all.has_value() || r->all_ordered.empty());
   return 0;
 }
+
+}  // namespace postern::imap

@@ -5,7 +5,7 @@
 
 #include "postern/imap/uid_set.hpp"
 
-using namespace postern::imap;
+namespace postern::imap {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
@@ -26,3 +26,5 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (joined != *set || added != *set) std::abort();
   return 0;
 }
+
+}  // namespace postern::imap

@@ -31,7 +31,7 @@ def secrets_in(directory, secrets):
             for form, number in needles.items():
                 position = text.find(form)
                 if position >= 0:
-                    label = sorted(secrets)[number].split("-")[0]
+                    label = sorted(secrets)[number][:4].split("-")[0]
                     line = text.count(b"\n", 0, position) + 1
                     found.append(f"{name}:{line}: secret no. {number} ({label})")
     return found

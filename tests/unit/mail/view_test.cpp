@@ -353,7 +353,7 @@ TEST(Filters, NothingAClientTypesLeavesItsPlaceInSearch) {
   ASSERT_TRUE(command);
   // A line break is only ever inside a literal whose length has been told before.
   ASSERT_EQ(command->chunks.size(), 2u);
-  EXPECT_TRUE(command->chunks[0].ends_with("{10}\r\n")) << command->chunks[0];
+  EXPECT_TRUE(command->chunks[0].ends_with("{19}\r\n")) << command->chunks[0];
   EXPECT_TRUE(command->chunks[1].starts_with(" OR ALL \r\n")) << command->chunks[1];
   EXPECT_FALSE(search_command(leaf(Filter::Kind::subject, std::string("a\0b", 3)), none));
 }

@@ -216,6 +216,7 @@ TEST_F(PoolTest, LeasesOutliveThePool) {
   start();
   auto lease = select("INBOX", inbox);
   ASSERT_TRUE(lease);
+  imapd->control("on NOOP do hang");
   auto pending = start_task(lease->execute(simple("NOOP")));
   pool.reset();
   ASSERT_TRUE(pump_until([&] { return pending->has_value(); }));
