@@ -13,9 +13,9 @@
 #include <cstring>
 #include <functional>
 
-#include "postern/io/readable.hpp"
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/deferred.hpp>
+#include "postern/io/readable.hpp"
 
 namespace postern::io {
 
@@ -100,7 +100,8 @@ Result<std::size_t> read_now(ByteStream& stream, std::span<char> buffer) {
 }
 
 void when_readable(ByteStream& stream, std::function<void()> callback) {
-  if (auto* ours = dynamic_cast<SocketStream*>(&stream)) Socket::when_readable(ours->socket, std::move(callback));
+  if (auto* ours = dynamic_cast<SocketStream*>(&stream))
+    Socket::when_readable(ours->socket, std::move(callback));
 }
 
 Task<Result<std::unique_ptr<ByteStream>>> start_tls(Loop&, std::unique_ptr<ByteStream> plain,
@@ -300,7 +301,8 @@ void Socket::when_readable(std::shared_ptr<Socket> self, std::function<void()> c
   auto& descriptor = self->descriptor_;
   const auto type = self->read_want_ == Want::write ? Descriptor::wait_write : Descriptor::wait_read;
   // Whatever the outcome: read_now() tells what is wrong.
-  descriptor.async_wait(type, [self, callback = std::move(callback)](boost::system::error_code) { callback(); });
+  descriptor.async_wait(type,
+                        [self, callback = std::move(callback)](boost::system::error_code) { callback(); });
 }
 
 Task<Result<>> Socket::write_all(std::shared_ptr<Socket> self, std::string_view data) {

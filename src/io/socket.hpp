@@ -68,7 +68,7 @@ class Socket : public std::enable_shared_from_this<Socket> {
   std::string peer_;
   bool closed_ = false, expired_ = false, was_tls_ = false, resumed_ = false, loopback_ = false;
   bool tls_broken_ = false;       // OpenSSL must not be asked for a close_notify
-  Want read_want_ = Want::read;  // what the last read waits for
+  Want read_want_ = Want::read;   // what the last read waits for
   bool perhaps_readable_ = true;  // false: the last read left nothing behind
 };
 

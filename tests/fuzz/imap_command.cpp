@@ -39,7 +39,7 @@ std::vector<std::string> read_back(std::string_view text) {
     } else {
       const std::size_t size = text.find(' ');
       value = text.substr(0, size);
-      require(!value.empty() && value.find_first_of("\r\n(){%*\"\\") == value.npos);
+      require(!value.empty() && value.find_first_of("\r\n(){%*\"\\") == std::string::npos);
       text.remove_prefix(value.size());
     }
   }

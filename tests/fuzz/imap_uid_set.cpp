@@ -1,6 +1,7 @@
 // UidSet: what is read is kept sorted and disjoint, is written and read back, and survives being split.
 #include <cstdint>
 #include <cstdlib>
+#include <ranges>
 #include <string_view>
 
 #include "postern/imap/uid_set.hpp"
@@ -22,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (piece.to_string().size() > 30) std::abort();
     for (const auto& r : piece.ranges()) joined.add(r.first, r.last);
   }
-  for (auto r = set->ranges().rbegin(); r != set->ranges().rend(); ++r) added.add(r->last, r->first);
+  for (const auto& r : std::ranges::reverse_view(set->ranges())) added.add(r.last, r.first);
   if (joined != *set || added != *set) std::abort();
   return 0;
 }

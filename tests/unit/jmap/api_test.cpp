@@ -187,6 +187,27 @@ TEST_F(ApiTest, ResultReferences) {
               HasSubstr("invalidArguments"));
 }
 
+TEST_F(ApiTest, ANameWithANulIsJustAName) {
+  for (const std::string name : {R"(#x\u0000)", R"(x\u0000)", R"(#\u0000)"}) {
+    const auto response = ask(R"({"using":["urn:ietf:params:jmap:core"],"methodCalls":[["Core/echo",{")" +
+                              name + R"(":{}},"0"]]})");
+    EXPECT_EQ(response.status, 200) << name;
+  }
+}
+
+TEST_F(ApiTest, ResponsesThatDoubleComeToAnEnd) {
+  std::string calls = R"(["Core/echo",{"a":")" + std::string(1 << 20, 'x') + R"("},"0"])";
+  for (int i = 1; i < 31; ++i) {
+    const auto before = R"({"resultOf":")" + std::to_string(i - 1) + R"(","name":"Core/echo","path":""})";
+    calls +=
+        R"(,["Core/echo",{"#a":)" + before + R"(,"#b":)" + before + R"(},")" + std::to_string(i) + R"("])";
+  }
+  const auto response = ask(R"({"using":["urn:ietf:params:jmap:core"],"methodCalls":[)" + calls + "]}");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_LT(response.body.size(), 3 * response_octets_max);
+  EXPECT_THAT(response.body.substr(response.body.size() - 200), HasSubstr("invalidResultReference"));
+}
+
 TEST(Pointer, StarAppliesToEachAndJoins) {
   rapidjson::Document d;
   d.Parse(R"({"list":[{"ids":["a","b"]},{"ids":["c"]}],"a/b":{"~":1},"":2})");
