@@ -55,7 +55,8 @@ TEST(Fetch, BodySections) {
 }
 
 TEST(Fetch, BinarySections) {
-  const auto e = fetched(std::string("(BINARY[1] ~{3}\r\na\0b BINARY.SIZE[2.1] 77)", 43));
+  using namespace std::string_literals;
+  const auto e = fetched("(BINARY[1] ~{3}\r\na\0b BINARY.SIZE[2.1] 77)"s);
   ASSERT_EQ(e.sections.size(), 1u);
   EXPECT_TRUE(e.sections[0].binary);
   EXPECT_EQ(e.sections[0].section, "1");

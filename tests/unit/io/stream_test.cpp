@@ -8,6 +8,7 @@
 
 #include <array>
 
+#include "postern/io/readable.hpp"
 #include "support/loop_fixture.hpp"
 
 namespace postern::io {
@@ -140,6 +141,27 @@ TEST_F(StreamTest, CloseDuringAPendingWrite) {
   stream.reset();
   ASSERT_TRUE(pump_until([&] { return done.has_value(); }));
   EXPECT_EQ(done->error().code, make_error_code(Errc::closed));
+}
+
+TEST_F(StreamTest, ReadableCallsBackForOctetsAndForTheEnd) {
+  int calls = 0;
+  const auto count = [&calls] { ++calls; };
+  when_readable(*stream, count);  // perhaps: nothing has been read yet
+  ASSERT_TRUE(pump_until([&] { return calls == 1; }));
+  EXPECT_EQ(read_now(*stream, loop.scratch()).value(), 0u);
+  when_readable(*stream, count);
+  loop.poll();
+  EXPECT_EQ(calls, 1);
+  say("hello");
+  ASSERT_TRUE(pump_until([&] { return calls == 2; }));
+  EXPECT_EQ(read_now(*stream, loop.scratch()).value(), 5u);
+  when_readable(*stream, count);
+  stream->close();
+  ASSERT_TRUE(pump_until([&] { return calls == 3; }));
+  EXPECT_EQ(read_now(*stream, loop.scratch()).error().code, make_error_code(Errc::closed));
+  when_readable(*stream, count);
+  stream.reset();
+  ASSERT_TRUE(pump_until([&] { return calls == 4; }));
 }
 
 TEST(Stream, AReadPendingAtTheEndOfTheLoop) {

@@ -101,6 +101,7 @@ TEST_F(IdleTest, ARefusedIdleMeansNoop) {
   EXPECT_EQ(commands("NOOP"), 0u);
   advance(1min);
   EXPECT_TRUE(reach("NOOP", 1));
+  ASSERT_TRUE(state_is("ready"));  // answered
   advance(10min);
   EXPECT_TRUE(reach("NOOP", 2));
   EXPECT_EQ(commands("IDLE"), 1u);

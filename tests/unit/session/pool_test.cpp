@@ -198,6 +198,22 @@ TEST_F(PoolTest, ANoOrBadHasItsResponse) {
   EXPECT_TRUE(execute(*lease, simple("NOOP")));
 }
 
+TEST_F(PoolTest, AMessageLargerThanTheSocketTakesAtOnce) {
+  start();
+  auto lease = await(pool->any());
+  ASSERT_TRUE(lease);
+  const std::string message = "Subject: big\r\n\r\n" + std::string(8'000'000, 'x');
+  auto append = simple("APPEND");
+  append.chunks = {"APPEND Sent {" + std::to_string(message.size()) + "+}\r\n" + message};
+  append.repeatable = false;
+  auto appended = start_task(lease->execute(std::move(append)));
+  auto behind = start_task(lease->execute(simple("NOOP")));
+  ASSERT_TRUE(pump_until([&] { return appended->has_value() && behind->has_value(); }));
+  EXPECT_TRUE(**appended);
+  EXPECT_TRUE(**behind);
+  EXPECT_EQ(server->counters().bytes_out, imapd->counts().bytes_in);
+}
+
 TEST_F(PoolTest, StatusGoesToTheCommandAndToTheAccount) {
   start();
   auto lease = await(pool->any());
