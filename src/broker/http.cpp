@@ -160,7 +160,8 @@ std::optional<std::string> jwt_claim(std::string_view token, const std::vector<s
   auto payload = base64url_decode(token.substr(first + 1, second - first - 1));
   if (!payload || payload->find('\0') != std::string::npos) return std::nullopt;
   rapidjson::Document document;
-  document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(payload->c_str());
+  document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(payload->data(),
+                                                                                         payload->size());
   if (document.HasParseError() || !document.IsObject()) return std::nullopt;
   for (const auto& name : names) {
     auto member = document.FindMember(name.c_str());

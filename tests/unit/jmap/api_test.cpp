@@ -111,6 +111,7 @@ TEST_F(ApiTest, RequestLevelErrors) {
       {"{", "notJSON"},
       {"{\"a\":\"\xff\"}", "notJSON"},
       {std::string("{}\0", 3), "notJSON"},
+      {"{\"a\":\"\xf3", "notJSON"},  // a sequence that the end cuts off
       {std::string(json_depth_max + 1, '['), "notJSON"},
       {"[]", "notRequest"},
       {"{}", "notRequest"},
