@@ -50,6 +50,7 @@ struct Address {
 std::optional<Address> parse_address(std::string_view text) {
   Address address;
   const std::string copy(text);
+  if (copy.find('\0') != std::string::npos) return std::nullopt;
   if (inet_pton(AF_INET, copy.c_str(), address.bytes.data()) == 1) {
     address.family = AF_INET;
     address.bits = 32;
