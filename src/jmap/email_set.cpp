@@ -16,18 +16,6 @@ mail::SetOutcome refused(std::string type, std::string description,
   return mail::SetOutcome{false, std::move(type), std::move(description), std::move(properties)};
 }
 
-// A JSON Pointer token (RFC 6901).
-std::string unescape(std::string_view token) {
-  std::string out;
-  for (std::size_t i = 0; i < token.size(); ++i) {
-    if (token[i] == '~' && i + 1 < token.size() && (token[i + 1] == '0' || token[i + 1] == '1'))
-      out += token[++i] == '0' ? '~' : '/';
-    else
-      out += token[i];
-  }
-  return out;
-}
-
 std::optional<std::string> whole_keywords(const rapidjson::Value& value, mail::EmailUpdate& update) {
   if (!value.IsObject()) return "keywords must be an object";
   update.keywords.emplace();
@@ -62,7 +50,7 @@ std::optional<mail::SetOutcome> apply_patch(std::string_view path, const rapidjs
     if (wrong) return refused("invalidProperties", *wrong, {property});
     return std::nullopt;
   }
-  const auto token = unescape(path.substr(slash + 1));
+  const auto token = unescape_pointer(path.substr(slash + 1));
   if (path.find('/', slash + 1) != std::string_view::npos)
     return refused("invalidPatch", "points inside a value that is no object: " + std::string(path));
   if (!value.IsNull() && !value.IsTrue())

@@ -7,6 +7,18 @@
 
 namespace postern::jmap {
 
+std::string unescape_pointer(std::string_view token) {
+  std::string out;
+  for (std::size_t i = 0; i < token.size(); ++i) {
+    if (token[i] == '~' && i + 1 < token.size() && (token[i + 1] == '0' || token[i + 1] == '1')) {
+      out += token[++i] == '0' ? '~' : '/';
+    } else {
+      out += token[i];
+    }
+  }
+  return out;
+}
+
 std::unexpected<MethodError> method_error(std::string type, std::string description) {
   return std::unexpected(MethodError{std::move(type), std::move(description)});
 }

@@ -28,6 +28,8 @@ io::Task<MethodResult> thread_get(CallContext& context, const rapidjson::Value& 
 
 // --- What methods share (src/jmap/method_support.cpp) ---
 
+// A JSON Pointer token with ~0 and ~1 resolved (RFC 6901, 4).
+std::string unescape_pointer(std::string_view token);
 std::unexpected<MethodError> method_error(std::string type, std::string description = {});
 std::unexpected<MethodError> invalid_arguments(const ArgumentError& error);
 std::unexpected<MethodError> method_error_of(const Error& error);

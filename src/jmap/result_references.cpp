@@ -8,18 +8,6 @@ namespace {
 
 using Allocator = rapidjson::Document::AllocatorType;
 
-std::string unescape(std::string_view token) {
-  std::string out;
-  for (std::size_t i = 0; i < token.size(); ++i) {
-    if (token[i] == '~' && i + 1 < token.size() && (token[i + 1] == '0' || token[i + 1] == '1')) {
-      out += token[++i] == '0' ? '~' : '/';
-    } else {
-      out += token[i];
-    }
-  }
-  return out;
-}
-
 // An array index of RFC 6901: digits without a leading zero.
 std::optional<rapidjson::SizeType> array_index(std::string_view token, rapidjson::SizeType size) {
   if (token.empty() || token.size() > 9 || (token.size() > 1 && token[0] == '0')) return std::nullopt;
@@ -61,7 +49,7 @@ std::optional<rapidjson::Value> evaluate_pointer(const rapidjson::Value& root, s
       if (!index) return std::nullopt;
       at = &(*at)[*index];
     } else if (at->IsObject()) {
-      const auto name = unescape(token);
+      const auto name = unescape_pointer(token);
       const auto member = at->FindMember(
           rapidjson::Value(rapidjson::StringRef(name.data(), static_cast<rapidjson::SizeType>(name.size()))));
       if (member == at->MemberEnd()) return std::nullopt;

@@ -45,6 +45,15 @@ Error mail_error(const Error& error) {
   return Error(make_error_code(Errc::server_unavailable), error.to_string());
 }
 
+std::vector<std::string> jmap_keywords(const MailboxIndex& index, const MessageEntry& entry) {
+  std::vector<std::string> names;
+  for (std::uint8_t bit :
+       {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
+    if ((entry.flags & bit) != 0) names.emplace_back(keyword_of_system_flag(bit));
+  for (const auto& keyword : index.keywords(entry)) names.push_back(ascii_lower(keyword));  // RFC 8621, 4.1.1
+  return names;
+}
+
 Account::Account(AccountContext context, store::AccountKey key, session::Credentials credentials,
                  std::string client_address)
     : context_(context), key_(key), login_(credentials.login) {

@@ -17,15 +17,6 @@ struct Account::Wanted {
 
 namespace {
 
-std::vector<std::string> jmap_keywords(const MailboxIndex& index, const MessageEntry& entry) {
-  std::vector<std::string> names;
-  for (std::uint8_t bit :
-       {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
-    if ((entry.flags & bit) != 0) names.emplace_back(keyword_of_system_flag(bit));
-  for (const auto& keyword : index.keywords(entry)) names.push_back(ascii_lower(keyword));  // RFC 8621, 4.1.1
-  return names;
-}
-
 // Which part of a message a FETCH item is about: "HEADER.FIELDS (...)" and "HEADER" are its header.
 bool is_header(std::string_view section) { return section.starts_with("HEADER"); }
 

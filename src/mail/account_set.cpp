@@ -52,15 +52,6 @@ std::string imap_flag(const MailboxView& view, std::string_view keyword) {
   return std::string(keyword);
 }
 
-std::vector<std::string> current_keywords(const MailboxView& view, const MessageEntry& entry) {
-  std::vector<std::string> names;
-  for (std::uint8_t bit :
-       {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
-    if ((entry.flags & bit) != 0) names.emplace_back(keyword_of_system_flag(bit));
-  for (const auto& keyword : view.index().keywords(entry)) names.push_back(ascii_lower(keyword));
-  return names;
-}
-
 bool contains(const std::vector<std::string>& names, std::string_view name) {
   return std::any_of(names.begin(), names.end(),
                      [&](const std::string& n) { return iequals_ascii(n, name); });
@@ -133,7 +124,7 @@ void Account::plan_change(const MailboxView& view, const EmailUpdate& update, Ch
   if (change.place.uid_validity != view.uid_validity() || entry == nullptr || entry->is_deleted())
     return change.fail_with("notFound", "no such Email");
   // Keywords
-  const auto current = current_keywords(view, *entry);
+  const auto current = jmap_keywords(view.index(), *entry);
   auto want = [&](const std::string& keyword, bool on) {
     if (contains(current, keyword) == on) return;
     (on ? change.add : change.remove).push_back(imap_flag(view, keyword));

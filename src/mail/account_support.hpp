@@ -12,6 +12,9 @@ namespace postern::mail {
 // An error of a lower layer as the Mailstore's users know it; mail errors as they are.
 Error mail_error(const Error& error);
 
+// A message's keywords as JMAP has them: in lower case, system flags among them (RFC 8621, 4.1.1).
+std::vector<std::string> jmap_keywords(const MailboxIndex& index, const MessageEntry& entry);
+
 // FETCH responses reach every command in flight that expects FETCH, and nothing in them says whose they are:
 // two that ask for content (sections, structures) are never in flight at once, else one would take what was
 // fetched for the other.
