@@ -8,7 +8,7 @@
 #   sanitize  unit and e2e under ASan and UBSan, with -Werror      build-asan/
 #   tsan      unit tests under TSan                               build-tsan/
 #   tidy      clang-tidy over the sources (TIDY_SINCE=REVISION: only over what changed since then)
-#   ci        sanitize, checks and fuzz, with one build: what has to pass before anything lands
+#   ci        sanitize, checks, fuzz, tsan and tidy: what has to pass before anything lands
 #   all       everything above
 #
 # Without a part: unit, e2e and checks. PYTEST_ARGS goes to pytest (-k NAME), TEST_ARGS to 'meson test' (LAYER),
@@ -33,7 +33,7 @@ parts=
 for part in "$@"; do
     case $part in
         unit | e2e | checks | fuzz | sanitize | tsan | tidy) parts="$parts $part" ;;
-        ci) parts="$parts sanitize checks fuzz" ;;
+        ci) parts="$parts sanitize checks fuzz tsan tidy" ;;
         all) parts="$parts unit e2e checks sanitize tsan fuzz tidy" ;;
         -h | --help) usage; exit 0 ;;
         *) echo "run.sh: no part '$part'" >&2; usage >&2; exit 2 ;;
@@ -64,15 +64,10 @@ check() {
     fi
 }
 
-# build FOLDER OPTION...: configures (again, where the options have changed) and builds. Once a run and folder.
-built=
-broken=
-build() {
+# configure FOLDER OPTION...: sets the build folder up, again where the options have changed.
+configure() {
     folder=$1
     shift
-    case $built in *" $folder "*) return 0 ;; esac
-    case $broken in *" $folder "*) return 1 ;; esac
-    say "build $folder"
     wanted="$CXX $*"
     if [ ! -f "$folder/build.ninja" ] || [ "$(cat "$folder/.options" 2>/dev/null)" != "$wanted" ]; then
         wipe=
@@ -80,18 +75,25 @@ build() {
         # shellcheck disable=SC2086
         if ! meson setup $wipe "$folder" "$@" >"$summary/setup.log" 2>&1; then
             cat "$summary/setup.log"
-            record "build $folder" 1
-            broken="$broken $folder "
             return 1
         fi
         printf '%s\n' "$wanted" >"$folder/.options"
     fi
-    if ninja --quiet -C "$folder" -j "$jobs"; then
-        record "build $folder" 0
-        built="$built $folder "
+}
+
+# build FOLDER OPTION...: configures and builds, once a run and folder.
+built=
+broken=
+build() {
+    case $built in *" $1 "*) return 0 ;; esac
+    case $broken in *" $1 "*) return 1 ;; esac
+    say "build $1"
+    if configure "$@" && ninja --quiet -C "$1" -j "$jobs"; then
+        record "build $1" 0
+        built="$built $1 "
     else
-        record "build $folder" 1
-        broken="$broken $folder "
+        record "build $1" 1
+        broken="$broken $1 "
         return 1
     fi
 }
@@ -172,11 +174,11 @@ fuzz() {
     # The fuzzers' reports are in their logs, which run_fuzzers.py shows.
 }
 
+# Needs no build, only the compilation commands of single files.
 tidy() {
-    # shellcheck disable=SC2086 # its options, split on purpose
-    build $any || return
     say clang-tidy
-    "$python" "$checks/run_tidy.py" "${any%% *}" --jobs "$jobs" --since "${TIDY_SINCE:-}"
+    configure build-tidy || { record 'configure build-tidy' 1; return; }
+    "$python" "$checks/run_tidy.py" build-tidy --jobs "$jobs" --since "${TIDY_SINCE:-}"
     record clang-tidy $?
 }
 
@@ -193,8 +195,8 @@ export CXX="${CXX:-ccache clang++-19}"
 # A second clone may use what the first has compiled: debug information names the sources by relative paths.
 export CCACHE_NOHASHDIR="${CCACHE_NOHASHDIR:-1}"
 
-# Half the debug information is plenty for a stack trace, and makes a sanitizer's build much quicker.
-sanitized='-Doptimization=1 -Ddebug=true -Dwerror=true -Dcpp_args=-gline-tables-only'
+# Half the debug information is plenty for a stack trace, and six files compiled as one take a third of the time.
+sanitized='-Doptimization=1 -Ddebug=true -Dwerror=true -Dcpp_args=-gline-tables-only -Dunity=on -Dunity_size=6'
 asan="-Db_sanitize=address,undefined -Dfuzzers=true $sanitized"
 tsan="-Db_sanitize=thread $sanitized"
 # The checks that need a build folder take the default one, unless only the other is built anyway.

@@ -15,7 +15,7 @@ struct Name {
 };
 
 // The first name of each is the one to_string() writes.
-constexpr Name names[] = {
+constexpr Name capability_names[] = {
     {"IMAP4REV1", Capability::imap4rev1},
     {"IMAP4REV2", Capability::imap4rev2},
     {"STARTTLS", Capability::starttls},
@@ -94,7 +94,7 @@ constexpr Capability in_imap4rev2[] = {
 
 CapabilitySet::CapabilitySet(const std::vector<std::string>& given) {
   for (const std::string& name : given) {
-    for (const Name& known : names) {
+    for (const Name& known : capability_names) {
       if (is_word(name, known.name)) set(known.capability);
     }
     // RFC 7889: "APPENDLIMIT" ["=" number]
@@ -121,7 +121,7 @@ CapabilitySet::CapabilitySet(const std::vector<std::string>& given) {
 std::string CapabilitySet::to_string() const {
   std::string out;
   std::optional<Capability> last;
-  for (const Name& known : names) {
+  for (const Name& known : capability_names) {
     if (!has(known.capability) || last == known.capability) continue;
     last = known.capability;
     if (!out.empty()) out += ' ';

@@ -19,7 +19,7 @@ constexpr std::array<std::int8_t, 256> make_values() {
   }
   return out;
 }
-constexpr std::array<std::int8_t, 256> values = make_values();
+constexpr std::array<std::int8_t, 256> base64_values = make_values();
 
 // One code point of UTF-8; what is ill-formed is U+FFFD, an octet at a time.
 char32_t next_code_point(std::string_view& in) {
@@ -68,7 +68,7 @@ std::optional<std::string> decode_shifted(std::string_view text) {
   unsigned held = 0;
   char32_t high = 0;
   for (const char c : text) {
-    const std::int8_t value = values[static_cast<unsigned char>(c)];
+    const std::int8_t value = base64_values[static_cast<unsigned char>(c)];
     if (value < 0) return std::nullopt;
     bits = (bits << 6) | static_cast<std::uint32_t>(value);
     held += 6;
@@ -147,7 +147,7 @@ std::string decode_mailbox_utf7(std::string_view name) {
     if (shift == std::string_view::npos) break;
     name.remove_prefix(shift);
     std::size_t end = 1;
-    while (end < name.size() && values[static_cast<unsigned char>(name[end])] >= 0) ++end;
+    while (end < name.size() && base64_values[static_cast<unsigned char>(name[end])] >= 0) ++end;
     if (end < name.size() && name[end] == '-') {
       if (end == 1) {
         out += '&';

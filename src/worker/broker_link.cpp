@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "worker/limits.hpp"
+#include "worker/system_failure.hpp"
 
 namespace postern::worker {
 namespace {
@@ -33,10 +34,6 @@ class Fd {
   int fd_;
 };
 
-std::unexpected<Error> system_error(std::string what) {
-  return fail(Error(std::error_code(errno, std::system_category()), std::move(what)));
-}
-
 void set_timeout(int fd, int option, std::chrono::milliseconds time) {
   const auto ms = time.count();
   const timeval value{.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
@@ -47,7 +44,7 @@ Result<> check_peer(int fd, const LinkOptions& options) {
   if (!options.broker_uid) return {};
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return system_error("SO_PEERCRED");
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return system_failure("SO_PEERCRED");
   if (peer.uid != *options.broker_uid) {
     return fail(Error(std::make_error_code(std::errc::permission_denied),
                       fmt::format("the broker runs as uid {}, not {}", peer.uid, *options.broker_uid)));
@@ -60,7 +57,7 @@ Result<> exchange_hellos(int fd, const LinkOptions& options, std::string& rest) 
   std::string hello;
   ipc::append_hello(hello, options.program);
   if (::send(fd, hello.data(), hello.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(hello.size())) {
-    return system_error("hello");
+    return system_failure("hello");
   }
   const auto deadline = std::chrono::steady_clock::now() + broker_hello_wait_max;
   char buffer[4096];
@@ -68,7 +65,7 @@ Result<> exchange_hellos(int fd, const LinkOptions& options, std::string& rest) 
     const auto got = ::recv(fd, buffer, sizeof buffer, 0);
     if (got == 0) return fail(ipc::Errc::closed, "hello");
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return system_error("hello");
+    if (got < 0) return system_failure("hello");
     rest.append(buffer, static_cast<std::size_t>(got));
     std::string_view data = rest;
     auto frame = ipc::next_frame(data);
@@ -94,11 +91,11 @@ Result<std::shared_ptr<BrokerConnection>> connect_broker(const LinkOptions& opti
   }
   std::memcpy(address.sun_path, options.path.data(), options.path.size());
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (fd.get() < 0) return system_error("socket");
+  if (fd.get() < 0) return system_failure("socket");
   set_timeout(fd.get(), SO_SNDTIMEO, broker_hello_wait_max);  // connect's, too, when the backlog is full
   set_timeout(fd.get(), SO_RCVTIMEO, broker_hello_wait_max);
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return system_error(options.path);
+    return system_failure(options.path);
   }
   if (auto ok = check_peer(fd.get(), options); !ok) return fail(std::move(ok.error()));
   std::string early;

@@ -11,15 +11,13 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "worker/system_failure.hpp"
+
 namespace postern::worker {
 namespace {
 
 constexpr int backlog = 1024;
 constexpr int systemd_first_fd = 3;
-
-std::unexpected<Error> system_error(std::string what) {
-  return fail(Error(std::error_code(errno, std::system_category()), std::move(what)));
-}
 
 bool is_listening(int fd) {
   int value = 0;
@@ -39,7 +37,7 @@ Result<> remove_stale(const sockaddr_un& address) {
                        errno == ECONNREFUSED;
   ::close(probe);
   if (!refused) return fail(Error(std::make_error_code(std::errc::address_in_use), address.sun_path));
-  if (::unlink(address.sun_path) != 0) return system_error(address.sun_path);
+  if (::unlink(address.sun_path) != 0) return system_failure(address.sun_path);
   return {};
 }
 
@@ -53,7 +51,7 @@ Result<Listener> listen_on(const Options& options) {
   std::memcpy(address.sun_path, path.data(), path.size());
   if (auto ok = remove_stale(address); !ok) return fail(std::move(ok.error()));
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return system_error("socket");
+  if (fd < 0) return system_failure("socket");
   // Nobody may connect before the mode and group are right: bound with none, listening only at the end.
   const auto mask = ::umask(0777);
   const bool bound = ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
@@ -66,7 +64,7 @@ Result<Listener> listen_on(const Options& options) {
     const int why = errno;
     ::close(fd);
     errno = why;
-    return system_error(path);
+    return system_failure(path);
   }
   return Listener{.fd = fd, .on_descriptor_0 = false, .path = path};
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """Runs clang-tidy-19 over the sources: run_tidy.py BUILD_FOLDER [--since REVISION] [--jobs N] [FILE...].
 
-Without --since every source file under src/ and tests/imapd/, with it those that differ from REVISION or include a
-header that does. The slowest files come first and are named at the end, so that the time stays in sight.
+Without --since every source file under src/, tests/imapd/ and tests/fuzz/, with it those that differ from REVISION or
+include a header that does. Most of the time goes into the headers of others, so the files of a folder are looked at
+together, as one file that includes them. The slowest ones are named at the end, so that the time stays in sight.
 """
 import argparse
 import concurrent.futures
@@ -17,7 +18,8 @@ import tree
 
 CLANG_TIDY = "clang-tidy-19"
 FOLDERS = ("src/", "tests/imapd/", "tests/fuzz/")
-SECONDS_PER_FILE_MAX = 300
+SECONDS_PER_GROUP_MAX = 900
+FILES_PER_GROUP_MAX = 10
 NOISE = re.compile(r"^(\d+ warnings? generated|Suppressed \d+|Use -header-filter|\d+ warnings? treated as errors)")
 
 
@@ -42,11 +44,11 @@ def touched(path, changed):
 def run(build, path):
     start = time.monotonic()
     try:
-        done = subprocess.run([CLANG_TIDY, "--quiet", "-p", build, str(tree.ROOT / path)], stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=SECONDS_PER_FILE_MAX)
+        done = subprocess.run([CLANG_TIDY, "--quiet", "-p", build, path], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=SECONDS_PER_GROUP_MAX)
         status, output = done.returncode, done.stdout + done.stderr
     except subprocess.TimeoutExpired:
-        status, output = 1, f"{path}: clang-tidy took more than {SECONDS_PER_FILE_MAX} seconds\n"
+        status, output = 1, f"{path}: clang-tidy took more than {SECONDS_PER_GROUP_MAX} seconds\n"
     lines = [line for line in output.splitlines() if not NOISE.match(line)]
     return path, status, findings_of(lines), time.monotonic() - start
 
@@ -62,6 +64,34 @@ def findings_of(lines):
     return findings
 
 
+def groups_of(sources):
+    """Lists of sources of one folder. Fuzz targets all define the same function, so each of them is alone."""
+    groups = []
+    for folder in sorted({str(pathlib.PurePosixPath(p).parent) for p in sources}):
+        files = sorted(p for p in sources if str(pathlib.PurePosixPath(p).parent) == folder)
+        size = 1 if folder == "tests/fuzz" else FILES_PER_GROUP_MAX
+        count = -(-len(files) // size)
+        groups += [files[i::count] for i in range(count)]
+    return groups
+
+
+def write_groups(build, commands, groups):
+    """Writes a source file for each group, and the compilation database for them; returns (folder, files)."""
+    folder = build / "tidy"
+    folder.mkdir(exist_ok=True)
+    entries, names = [], []
+    for number, files in enumerate(groups):
+        command = commands[files[0]]
+        name = folder / f"group{number}.cpp"
+        lines = [f'#include "{tree.ROOT / f}"  // NOLINT(bugprone-suspicious-include)' for f in files]
+        name.write_text("\n".join(lines) + "\n")
+        entries.append({"directory": command["directory"], "file": str(name),
+                        "command": command["command"].replace(command["file"], str(name))})
+        names.append(str(name))
+    (folder / "compile_commands.json").write_text(json.dumps(entries))
+    return str(folder), names
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
@@ -71,30 +101,33 @@ def main():
     options = parser.parse_args()
     build = pathlib.Path(options.build).resolve()
     commands = json.loads((build / "compile_commands.json").read_text())
-    sources = set()
+    by_source = {}
     for entry in commands:
         path = (pathlib.Path(entry["directory"]) / entry["file"]).resolve()
         if path.is_relative_to(tree.ROOT):
-            sources.add(str(path.relative_to(tree.ROOT)))
-    sources = {p for p in sources if p.startswith(FOLDERS) and not p.startswith("src/io/asio/")}
+            by_source[str(path.relative_to(tree.ROOT))] = entry
+    sources = {p for p in by_source if p.startswith(FOLDERS) and not p.startswith("src/io/asio/")}
     if options.files:
         sources &= set(options.files)
     elif options.since:
         changed = changed_since(options.since)
         sources = {p for p in sources if touched(p, changed)}
-    # Large files first: the last one then doesn't run alone.
-    ordered = sorted(sources, key=lambda p: -(tree.ROOT / p).stat().st_size)
+    # Large groups first: the last one then doesn't run alone.
+    groups = sorted(groups_of(sources), key=lambda g: -sum((tree.ROOT / p).stat().st_size for p in g))
+    folder, ordered = write_groups(build, by_source, groups)
+    names = dict(zip(ordered, groups))
     seen, bad, times = set(), 0, []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for path, status, findings, seconds in pool.map(lambda p: run(str(build), p), ordered):
+        for path, status, findings, seconds in pool.map(lambda p: run(folder, p), ordered):
             times.append((seconds, path))
             bad += status != 0
             for finding in findings if status else []:
                 if finding not in seen:  # a header's finding comes once
                     seen.add(finding)
                     print(finding, flush=True)
-    slowest = ", ".join(f"{path} {seconds:.0f} s" for seconds, path in sorted(times, reverse=True)[:3])
-    print(f"clang-tidy: {len(ordered)} files, {bad} with findings; slowest: {slowest or 'none'}")
+    slowest = ", ".join(f"{names[path][0]} and {len(names[path]) - 1} more {seconds:.0f} s"
+                        for seconds, path in sorted(times, reverse=True)[:3])
+    print(f"clang-tidy: {len(sources)} files in {len(groups)} groups, {bad} with findings; slowest: {slowest or 'none'}")
     return 1 if bad else 0
 
 

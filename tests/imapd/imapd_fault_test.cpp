@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "imapd/test_client.hpp"
+#include "imapd/test_fixture.hpp"
 #include "imapd/test_imapd.hpp"
 #include "support/test_ca.hpp"
 
@@ -17,18 +17,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-
-struct Fixture {
-  explicit Fixture(Options options = {}) : server(std::move(options)) {
-    server.start();
-    client.emplace(server.port());
-    client->run("LOGIN alice secret");
-    client->run("SELECT INBOX");
-  }
-  void rule(std::string_view text) { EXPECT_EQ(server.control("on " + std::string(text)), "OK") << text; }
-  TestImapd server;
-  std::optional<TestClient> client;
-};
 
 TEST(Push, Idle) {
   Fixture fixture;

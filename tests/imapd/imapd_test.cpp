@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "imapd/test_client.hpp"
+#include "imapd/test_fixture.hpp"
 #include "imapd/test_imapd.hpp"
 #include "imapd/text.hpp"
 
@@ -20,20 +20,6 @@ constexpr std::string_view plain_message =
     "Date: Mon, 02 Jan 2023 10:00:00 +0100\r\nFrom: Zoe <zoe@a.example>\r\n"
     "To: alice@b.example\r\nSubject: Re: [list] Plums\r\n"
     "Message-ID: <one@a.example>\r\n\r\nTwo\r\nlines with caf\xC3\xA9\r\n";
-
-// A server and one client that is signed in.
-struct Fixture {
-  explicit Fixture(Options options = {}, bool select = true) : server(std::move(options)) {
-    server.start();
-    client.emplace(server.port());
-    if (client->status("LOGIN alice secret").substr(0, 2) != "OK") ADD_FAILURE() << "no login";
-    if (select) client->run("SELECT INBOX");
-  }
-  std::string all(std::string_view command) { return client->all(command); }
-  std::string status(std::string_view command) { return client->status(command); }
-  TestImapd server;
-  std::optional<TestClient> client;
-};
 
 Options with_capabilities(std::vector<std::string> capabilities) {
   Options options;

@@ -11,7 +11,7 @@ namespace postern::testimapd {
 
 namespace {
 
-using Kind = SearchKey::Kind;
+using SearchKind = SearchKey::Kind;
 
 std::string header_values(const Message& message, std::string_view name) {
   auto raw = message.raw();
@@ -54,7 +54,7 @@ std::int64_t sent_day(const Message& message) {
   return body.sent_slot || !body.sent_known ? day_of(sent_time(message)) : body.sent.day;
 }
 
-bool compare_day(Kind before, Kind on, Kind kind, std::int64_t day, std::int64_t wanted) {
+bool compare_day(SearchKind before, SearchKind on, SearchKind kind, std::int64_t day, std::int64_t wanted) {
   return kind == before ? day < wanted : kind == on ? day == wanted : day >= wanted;
 }
 
@@ -78,7 +78,7 @@ SearchKey SearchParser::parse() {
     args_.sp();
   }
   SearchKey all;
-  all.kind = Kind::all_of;
+  all.kind = SearchKind::all_of;
   do all.children.push_back(key(0));
   while (!args_.failed() && args_.try_char(' '));
   args_.end();
@@ -92,7 +92,7 @@ SearchKey SearchParser::key(unsigned depth) {
     return out;
   }
   if (args_.try_char('(')) {
-    out.kind = Kind::all_of;
+    out.kind = SearchKind::all_of;
     do out.children.push_back(key(depth + 1));
     while (!args_.failed() && args_.try_char(' '));
     args_.expect(')');
@@ -100,28 +100,28 @@ SearchKey SearchParser::key(unsigned depth) {
   }
   char c = args_.peek();
   if ((c >= '0' && c <= '9') || c == '*' || c == '$') {
-    out.kind = Kind::sequence;
+    out.kind = SearchKind::sequence;
     out.set = args_.number_set();
     if (out.set.saved_result && !offers_("SEARCHRES")) args_.fail();
     return out;
   }
   auto word = args_.upper_atom();
   if (word == "NOT") {
-    out.kind = Kind::negation;
+    out.kind = SearchKind::negation;
     args_.sp();
     out.children.push_back(key(depth + 1));
   } else if (word == "OR") {
-    out.kind = Kind::either;
+    out.kind = SearchKind::either;
     args_.sp();
     out.children.push_back(key(depth + 1));
     args_.sp();
     out.children.push_back(key(depth + 1));
   } else if (word == "UID") {
-    out.kind = Kind::uid;
+    out.kind = SearchKind::uid;
     args_.sp();
     out.set = args_.number_set();
   } else if (word == "LARGER" || word == "SMALLER") {
-    out.kind = word == "LARGER" ? Kind::larger : Kind::smaller;
+    out.kind = word == "LARGER" ? SearchKind::larger : SearchKind::smaller;
     args_.sp();
     out.number = args_.number64();
   } else if (word != "ALL" && !flag_key(word, out) && !text_key(word, out) && !date_key(word, out) &&
@@ -133,14 +133,14 @@ SearchKey SearchParser::key(unsigned depth) {
 
 bool SearchParser::flag_key(std::string_view word, SearchKey& out) {
   if (word == "KEYWORD" || word == "UNKEYWORD") {
-    out.kind = Kind::flag;
+    out.kind = SearchKind::flag;
     args_.sp();
     out.name = args_.atom();
     out.number = word == "KEYWORD" ? 1 : 0;
     return true;
   }
   if (word == "RECENT" || word == "OLD" || word == "NEW") {
-    out.kind = Kind::recent;
+    out.kind = SearchKind::recent;
     out.number = word == "OLD" ? 0 : word == "RECENT" ? 1 : 2;
     return true;
   }
@@ -148,7 +148,7 @@ bool SearchParser::flag_key(std::string_view word, SearchKey& out) {
   auto name = wanted ? word : word.substr(2);
   for (std::string_view flag : {"ANSWERED", "DELETED", "DRAFT", "FLAGGED", "SEEN"})
     if (name == flag) {
-      out.kind = Kind::flag;
+      out.kind = SearchKind::flag;
       out.name = "\\" + std::string(flag);
       out.number = wanted ? 1 : 0;
       return true;
@@ -157,16 +157,17 @@ bool SearchParser::flag_key(std::string_view word, SearchKey& out) {
 }
 
 bool SearchParser::text_key(std::string_view word, SearchKey& out) {
-  static constexpr std::pair<std::string_view, Kind> kinds[] = {
-      {"FROM", Kind::from},       {"TO", Kind::to},         {"CC", Kind::cc},     {"BCC", Kind::bcc},
-      {"SUBJECT", Kind::subject}, {"HEADER", Kind::header}, {"BODY", Kind::body}, {"TEXT", Kind::text},
+  static constexpr std::pair<std::string_view, SearchKind> kinds[] = {
+      {"FROM", SearchKind::from}, {"TO", SearchKind::to},           {"CC", SearchKind::cc},
+      {"BCC", SearchKind::bcc},   {"SUBJECT", SearchKind::subject}, {"HEADER", SearchKind::header},
+      {"BODY", SearchKind::body}, {"TEXT", SearchKind::text},
   };
   for (auto [name, kind] : kinds) {
     if (name != word) continue;
     out.kind = kind;
-    out.name = kind == Kind::header ? std::string() : std::string(name);
+    out.name = kind == SearchKind::header ? std::string() : std::string(name);
     args_.sp();
-    if (kind == Kind::header) {
+    if (kind == SearchKind::header) {
       out.name = args_.astring();
       args_.sp();
     }
@@ -177,10 +178,16 @@ bool SearchParser::text_key(std::string_view word, SearchKey& out) {
 }
 
 bool SearchParser::date_key(std::string_view word, SearchKey& out) {
-  static constexpr std::pair<std::string_view, Kind> kinds[] = {
-      {"BEFORE", Kind::before},           {"ON", Kind::on},           {"SINCE", Kind::since},
-      {"SENTBEFORE", Kind::sent_before},  {"SENTON", Kind::sent_on},  {"SENTSINCE", Kind::sent_since},
-      {"SAVEDBEFORE", Kind::save_before}, {"SAVEDON", Kind::save_on}, {"SAVEDSINCE", Kind::save_since},
+  static constexpr std::pair<std::string_view, SearchKind> kinds[] = {
+      {"BEFORE", SearchKind::before},
+      {"ON", SearchKind::on},
+      {"SINCE", SearchKind::since},
+      {"SENTBEFORE", SearchKind::sent_before},
+      {"SENTON", SearchKind::sent_on},
+      {"SENTSINCE", SearchKind::sent_since},
+      {"SAVEDBEFORE", SearchKind::save_before},
+      {"SAVEDON", SearchKind::save_on},
+      {"SAVEDSINCE", SearchKind::save_since},
   };
   for (auto [name, kind] : kinds) {
     if (name != word || (name.starts_with("SAVED") && !offers_("SAVEDATE"))) continue;
@@ -196,13 +203,13 @@ bool SearchParser::date_key(std::string_view word, SearchKey& out) {
 
 bool SearchParser::extension_key(std::string_view word, SearchKey& out) {
   if ((word == "OLDER" || word == "YOUNGER") && offers_("WITHIN")) {
-    out.kind = word == "OLDER" ? Kind::older : Kind::younger;
+    out.kind = word == "OLDER" ? SearchKind::older : SearchKind::younger;
     args_.sp();
     out.number = args_.number();
     return true;
   }
   if (word == "MODSEQ" && offers_("CONDSTORE")) {
-    out.kind = Kind::modseq;
+    out.kind = SearchKind::modseq;
     args_.sp();
     if (args_.peek() == '"') {  // entry name and type, RFC 7162 section 3.1.5: ignored
       args_.string();
@@ -215,13 +222,13 @@ bool SearchParser::extension_key(std::string_view word, SearchKey& out) {
     return true;
   }
   if (word == "EMAILID" && offers_("OBJECTID")) {
-    out.kind = Kind::email_id;
+    out.kind = SearchKind::email_id;
     args_.sp();
     out.value = args_.astring();
     return true;
   }
   if (word == "X-GM-MSGID" && offers_("X-GM-EXT-1")) {
-    out.kind = Kind::gm_msgid;
+    out.kind = SearchKind::gm_msgid;
     args_.sp();
     out.number = args_.number64();
     return true;
@@ -232,47 +239,51 @@ bool SearchParser::extension_key(std::string_view word, SearchKey& out) {
 bool matches(const SearchKey& key, const Message& message, const SearchContext& context) {
   auto each = [&](const SearchKey& child) { return matches(child, message, context); };
   switch (key.kind) {
-    case Kind::all: return true;
-    case Kind::all_of: return std::all_of(key.children.begin(), key.children.end(), each);
-    case Kind::either: return std::any_of(key.children.begin(), key.children.end(), each);
-    case Kind::negation: return !each(key.children.front());
-    case Kind::flag: {
+    case SearchKind::all: return true;
+    case SearchKind::all_of: return std::all_of(key.children.begin(), key.children.end(), each);
+    case SearchKind::either: return std::any_of(key.children.begin(), key.children.end(), each);
+    case SearchKind::negation: return !each(key.children.front());
+    case SearchKind::flag: {
       auto bit = context.mailbox->flag_bit(key.name);
       return ((message.flags & bit) != 0) == (key.number == 1);
     }
-    case Kind::recent: {
+    case SearchKind::recent: {
       bool recent = message.uid >= context.recent_from;
       return key.number == 0 ? !recent : recent && (key.number == 1 || (message.flags & flag_seen) == 0);
     }
-    case Kind::sequence:
-    case Kind::uid: return key.set.contains(message.uid);
-    case Kind::before:
-    case Kind::on:
-    case Kind::since:
-      return compare_day(Kind::before, Kind::on, key.kind, day_of(message.internal_date), key.day);
-    case Kind::sent_before:
-    case Kind::sent_on:
-    case Kind::sent_since:
-      return compare_day(Kind::sent_before, Kind::sent_on, key.kind, sent_day(message), key.day);
-    case Kind::save_before:
-    case Kind::save_on:
-    case Kind::save_since:
-      return compare_day(Kind::save_before, Kind::save_on, key.kind, day_of(message.save_date), key.day);
-    case Kind::larger: return message.size() > key.number;
-    case Kind::smaller: return message.size() < key.number;
-    case Kind::from:
-    case Kind::to:
-    case Kind::cc:
-    case Kind::bcc:
-    case Kind::subject:
-    case Kind::header: return has_header(message, key.name, key.value);
-    case Kind::body: return in_body(message, key.value, false);
-    case Kind::text: return in_body(message, key.value, true);
-    case Kind::modseq: return message.modseq >= key.number;
-    case Kind::older: return message.internal_date <= context.now - static_cast<std::int64_t>(key.number);
-    case Kind::younger: return message.internal_date >= context.now - static_cast<std::int64_t>(key.number);
-    case Kind::email_id: return key.value == fmt::format("M{:016x}", message.email_id);
-    case Kind::gm_msgid: return message.email_id == key.number;
+    case SearchKind::sequence:
+    case SearchKind::uid: return key.set.contains(message.uid);
+    case SearchKind::before:
+    case SearchKind::on:
+    case SearchKind::since:
+      return compare_day(SearchKind::before, SearchKind::on, key.kind, day_of(message.internal_date),
+                         key.day);
+    case SearchKind::sent_before:
+    case SearchKind::sent_on:
+    case SearchKind::sent_since:
+      return compare_day(SearchKind::sent_before, SearchKind::sent_on, key.kind, sent_day(message), key.day);
+    case SearchKind::save_before:
+    case SearchKind::save_on:
+    case SearchKind::save_since:
+      return compare_day(SearchKind::save_before, SearchKind::save_on, key.kind, day_of(message.save_date),
+                         key.day);
+    case SearchKind::larger: return message.size() > key.number;
+    case SearchKind::smaller: return message.size() < key.number;
+    case SearchKind::from:
+    case SearchKind::to:
+    case SearchKind::cc:
+    case SearchKind::bcc:
+    case SearchKind::subject:
+    case SearchKind::header: return has_header(message, key.name, key.value);
+    case SearchKind::body: return in_body(message, key.value, false);
+    case SearchKind::text: return in_body(message, key.value, true);
+    case SearchKind::modseq: return message.modseq >= key.number;
+    case SearchKind::older:
+      return message.internal_date <= context.now - static_cast<std::int64_t>(key.number);
+    case SearchKind::younger:
+      return message.internal_date >= context.now - static_cast<std::int64_t>(key.number);
+    case SearchKind::email_id: return key.value == fmt::format("M{:016x}", message.email_id);
+    case SearchKind::gm_msgid: return message.email_id == key.number;
   }
   return false;
 }

@@ -158,17 +158,17 @@ Reply Session::search(Cursor& args) {
 
 // sort = "SORT" [return-opts] SP "(" sort-criterion *(SP sort-criterion) ")" SP charset 1*(SP search-key)
 Reply Session::sort(Cursor& args) {
-  using Kind = SortKey::Kind;
-  static constexpr std::pair<std::string_view, Kind> names[] = {
-      {"ARRIVAL", Kind::arrival},
-      {"CC", Kind::cc},
-      {"DATE", Kind::date},
-      {"FROM", Kind::from},
-      {"SIZE", Kind::size},
-      {"SUBJECT", Kind::subject},
-      {"TO", Kind::to},
-      {"DISPLAYFROM", Kind::display_from},
-      {"DISPLAYTO", Kind::display_to},
+  using SortKind = SortKey::Kind;
+  static constexpr std::pair<std::string_view, SortKind> names[] = {
+      {"ARRIVAL", SortKind::arrival},
+      {"CC", SortKind::cc},
+      {"DATE", SortKind::date},
+      {"FROM", SortKind::from},
+      {"SIZE", SortKind::size},
+      {"SUBJECT", SortKind::subject},
+      {"TO", SortKind::to},
+      {"DISPLAYFROM", SortKind::display_from},
+      {"DISPLAYTO", SortKind::display_to},
   };
   ResultOptions options;
   read_result_options(args, options, true);

@@ -26,7 +26,7 @@ struct Column {
 };
 
 Column make_column(const std::vector<const Message*>& messages, const SortKey& key) {
-  using Kind = SortKey::Kind;
+  using SortKind = SortKey::Kind;
   Column column;
   column.reverse = key.reverse;
   auto numbers = [&](auto value_of) {
@@ -36,15 +36,15 @@ Column make_column(const std::vector<const Message*>& messages, const SortKey& k
     for (const Message* message : messages) column.texts.push_back(value_of(*message));
   };
   switch (key.kind) {
-    case Kind::arrival: numbers([](const Message& m) { return m.internal_date; }); break;
-    case Kind::date: numbers([](const Message& m) { return sent_time(m); }); break;
-    case Kind::size: numbers([](const Message& m) { return static_cast<std::int64_t>(m.size()); }); break;
-    case Kind::subject: texts([](const Message& m) { return base_subject_of(m); }); break;
-    case Kind::from: texts([](const Message& m) { return m.body->from_key; }); break;
-    case Kind::to: texts([](const Message& m) { return m.body->to_key; }); break;
-    case Kind::cc: texts([](const Message& m) { return m.body->cc_key; }); break;
-    case Kind::display_from: texts([](const Message& m) { return m.body->from_display; }); break;
-    case Kind::display_to: texts([](const Message& m) { return m.body->to_display; }); break;
+    case SortKind::arrival: numbers([](const Message& m) { return m.internal_date; }); break;
+    case SortKind::date: numbers([](const Message& m) { return sent_time(m); }); break;
+    case SortKind::size: numbers([](const Message& m) { return static_cast<std::int64_t>(m.size()); }); break;
+    case SortKind::subject: texts([](const Message& m) { return base_subject_of(m); }); break;
+    case SortKind::from: texts([](const Message& m) { return m.body->from_key; }); break;
+    case SortKind::to: texts([](const Message& m) { return m.body->to_key; }); break;
+    case SortKind::cc: texts([](const Message& m) { return m.body->cc_key; }); break;
+    case SortKind::display_from: texts([](const Message& m) { return m.body->from_display; }); break;
+    case SortKind::display_to: texts([](const Message& m) { return m.body->to_display; }); break;
   }
   return column;
 }

@@ -18,7 +18,7 @@
 namespace postern::mail {
 namespace {
 
-constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
+constexpr std::string_view replacement_character = "\xEF\xBF\xBD";  // U+FFFD
 // Malformed sections of one text that are replaced one by one; past them the rest is one malformed section, so
 // that hostile text costs no more than a constant number of extra iconv calls.
 constexpr std::size_t malformed_sections_max = 10'000;
@@ -309,7 +309,7 @@ Utf8Text from_iconv(std::string_view bytes, const char* name, std::size_t unit, 
       continue;
     }
     out.malformed = true;
-    out.text += replacement;
+    out.text += replacement_character;
     const std::size_t skip = std::min(unit, in_left);
     in += skip;
     in_left -= skip;

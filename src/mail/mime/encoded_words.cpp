@@ -4,21 +4,13 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "mail/mime/characters.hpp"
 #include "postern/base/encoding.hpp"
 #include "postern/mail/mime/charset.hpp"
 #include "postern/mail/mime/transfer_decode.hpp"
 
 namespace postern::mail {
 namespace {
-
-bool is_wsp(char c) { return c == ' ' || c == '\t'; }
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
-}
 
 // RFC 2047, 4.2.
 void decode_q(std::string_view text, std::string& out) {

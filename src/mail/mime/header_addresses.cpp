@@ -12,6 +12,7 @@
 // but encoded words, no writer meant the letters, and they are decoded.
 #include <utility>
 
+#include "mail/mime/characters.hpp"
 #include "mail/mime/encoded_words.hpp"
 #include "postern/base/encoding.hpp"
 #include "postern/mail/mime/charset.hpp"
@@ -26,7 +27,6 @@ constexpr std::size_t pieces_max = 1'000;
 // Elements without an address that may belong to the display name behind them: "Smith, John, Jr. <...>".
 constexpr std::size_t unquoted_commas_max = 2;
 
-bool is_wsp(char c) { return c == ' ' || c == '\t'; }
 bool is_special(char c) { return std::string_view("()<>,;:\"[").find(c) != std::string_view::npos; }
 
 struct Piece {

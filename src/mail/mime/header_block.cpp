@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "mail/mime/characters.hpp"
 #include "mail/mime/encoded_words.hpp"
 #include "postern/base/encoding.hpp"
 #include "postern/mail/mime/headers.hpp"
@@ -10,8 +11,6 @@
 
 namespace postern::mail {
 namespace {
-
-bool is_wsp(char c) { return c == ' ' || c == '\t'; }
 
 // RFC 8621, 4.1.2.1.
 std::string raw_value(std::string_view octets) {

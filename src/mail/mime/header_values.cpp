@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "mail/mime/characters.hpp"
 #include "mail/mime/encoded_words.hpp"
 #include "postern/base/encoding.hpp"
 #include "postern/mail/mime/headers.hpp"
@@ -14,10 +15,6 @@
 
 namespace postern::mail {
 namespace {
-
-bool is_wsp(char c) { return c == ' ' || c == '\t'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 // The position behind the comment that starts at `pos`; the text's end if it isn't closed.
 std::size_t skip_comment(std::string_view s, std::size_t pos) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "mail/mime/characters.hpp"
 #include "mail/mime/html_entities.hpp"
 #include "postern/base/encoding.hpp"
 #include "postern/mail/mime/charset.hpp"
@@ -13,8 +14,6 @@
 
 namespace postern::mail {
 namespace {
-
-bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 bool is_space(std::uint32_t c) {
   return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||

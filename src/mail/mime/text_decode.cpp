@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "mail/mime/characters.hpp"
 #include "postern/base/encoding.hpp"
 #include "postern/mail/mime/charset.hpp"
 #include "postern/mail/mime/limits.hpp"
@@ -14,8 +15,6 @@ namespace {
 
 // Pieces are decoded in portions, so that a large piece costs no more memory than the value may have.
 constexpr std::size_t portion_bytes = 64 * 1024;
-
-bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 // The position where the tag begins that `html`'s end lies in; npos if it lies in none. A comment is no tag.
 std::size_t open_tag(std::string_view html) {

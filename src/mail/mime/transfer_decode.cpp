@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "mail/mime/characters.hpp"
 #include "postern/base/encoding.hpp"
 
 namespace postern::mail {
@@ -23,15 +24,6 @@ constexpr std::array<std::uint8_t, 256> make_base64_values() {
   return values;
 }
 constexpr std::array<std::uint8_t, 256> base64_values = make_base64_values();
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
-}
-
-bool is_wsp(char c) { return c == ' ' || c == '\t'; }
 
 }  // namespace
 

@@ -9,11 +9,11 @@
 namespace postern::imap {
 namespace {
 
-struct Pair {
+struct NamePair {
   const char* utf8;
   const char* name;
 };
-constexpr Pair pairs[] = {
+constexpr NamePair pairs[] = {
     {"", ""},
     {"INBOX", "INBOX"},
     {"a&b", "a&-b"},
@@ -32,11 +32,11 @@ constexpr Pair pairs[] = {
 };
 
 TEST(MailboxName, Encodes) {
-  for (const Pair& p : pairs) EXPECT_EQ(encode_mailbox_utf7(p.utf8), p.name);
+  for (const NamePair& p : pairs) EXPECT_EQ(encode_mailbox_utf7(p.utf8), p.name);
 }
 
 TEST(MailboxName, Decodes) {
-  for (const Pair& p : pairs) {
+  for (const NamePair& p : pairs) {
     const std::string_view utf8 = p.utf8;
     if (utf8.find_first_of("\t\r\n\x7f") == utf8.npos) EXPECT_EQ(decode_mailbox_utf7(p.name), p.utf8);
   }

@@ -116,15 +116,15 @@ TEST(UidSet, AgreesWithAPlainSet) {
   std::mt19937 random(seed);
   for (int round = 0; round < 200; ++round) {
     UidSet set;
-    std::set<std::uint32_t> plain;
+    std::set<std::uint32_t> uids;
     for (int i = 0; i < 30; ++i) {
       const std::uint32_t first = random() % 60, last = first + random() % 5;
       set.add(first, last);
-      for (std::uint32_t n = std::max(first, 1u); n <= last; ++n) plain.insert(n);
-      ASSERT_EQ(set.to_vector(), Uids(plain.begin(), plain.end()));
+      for (std::uint32_t n = std::max(first, 1u); n <= last; ++n) uids.insert(n);
+      ASSERT_EQ(set.to_vector(), Uids(uids.begin(), uids.end()));
       if (!set.empty()) ASSERT_EQ(*UidSet::parse(set.to_string()), set);
-      ASSERT_EQ(UidSet::of(Uids(plain.begin(), plain.end())), set);
-      ASSERT_EQ(set.count(), plain.size());
+      ASSERT_EQ(UidSet::of(Uids(uids.begin(), uids.end())), set);
+      ASSERT_EQ(set.count(), uids.size());
     }
   }
 }

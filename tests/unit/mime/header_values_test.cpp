@@ -7,23 +7,23 @@
 namespace postern::mail {
 namespace {
 
-using List = std::vector<std::string>;
+using Texts = std::vector<std::string>;
 
 TEST(AsMessageIds, RemovesBracketsAndCfws) {
-  EXPECT_EQ(as_message_ids(" <1234@local.machine.example>"), (List{"1234@local.machine.example"}));
-  EXPECT_EQ(as_message_ids(" <1@a>\r\n\t<2@b> (comment <3@c>) <4@d>"), (List{"1@a", "2@b", "4@d"}));
-  EXPECT_EQ(as_message_ids("<1@a><2@b>,<3@c>"), (List{"1@a", "2@b", "3@c"}));
-  EXPECT_EQ(as_message_ids("< 1 @ a >"), (List{"1@a"}));
-  EXPECT_EQ(as_message_ids("<(not)a(comment)@x>"), (List{"(not)a(comment)@x"}));
+  EXPECT_EQ(as_message_ids(" <1234@local.machine.example>"), (Texts{"1234@local.machine.example"}));
+  EXPECT_EQ(as_message_ids(" <1@a>\r\n\t<2@b> (comment <3@c>) <4@d>"), (Texts{"1@a", "2@b", "4@d"}));
+  EXPECT_EQ(as_message_ids("<1@a><2@b>,<3@c>"), (Texts{"1@a", "2@b", "3@c"}));
+  EXPECT_EQ(as_message_ids("< 1 @ a >"), (Texts{"1@a"}));
+  EXPECT_EQ(as_message_ids("<(not)a(comment)@x>"), (Texts{"(not)a(comment)@x"}));
 }
 
 TEST(AsMessageIds, ReadsTheObsoleteAndTheBroken) {
-  EXPECT_EQ(as_message_ids("Your message of Tue <1@a>"), (List{"1@a"}));
-  EXPECT_EQ(as_message_ids("\"Joe <x@y>\" <1@a>"), (List{"1@a"}));
-  EXPECT_EQ(as_message_ids("<1@a <2@b>"), (List{"1@a", "2@b"}));
-  EXPECT_EQ(as_message_ids("<1@a"), (List{"1@a"}));
-  EXPECT_EQ(as_message_ids("1@a 2@b"), (List{"1@a", "2@b"}));
-  EXPECT_EQ(as_message_ids("\"unclosed <1@a>"), (List{"1@a"}));
+  EXPECT_EQ(as_message_ids("Your message of Tue <1@a>"), (Texts{"1@a"}));
+  EXPECT_EQ(as_message_ids("\"Joe <x@y>\" <1@a>"), (Texts{"1@a"}));
+  EXPECT_EQ(as_message_ids("<1@a <2@b>"), (Texts{"1@a", "2@b"}));
+  EXPECT_EQ(as_message_ids("<1@a"), (Texts{"1@a"}));
+  EXPECT_EQ(as_message_ids("1@a 2@b"), (Texts{"1@a", "2@b"}));
+  EXPECT_EQ(as_message_ids("\"unclosed <1@a>"), (Texts{"1@a"}));
 }
 
 TEST(AsMessageIds, NullWhereThereIsNone) {
@@ -102,23 +102,23 @@ TEST(AsDate, SecondsAreTheInstant) {
 
 // RFC 2369, 2 and 3.
 TEST(AsUrls, ExamplesOfRfc2369) {
-  EXPECT_EQ(as_urls("<mailto:list@host.com?subject=help> (List Instructions)"),
-            (List{"mailto:list@host.com?subject=help"}));
+  EXPECT_EQ(as_urls("<mailto:list@host.com?subject=help> (Texts Instructions)"),
+            (Texts{"mailto:list@host.com?subject=help"}));
   EXPECT_EQ(as_urls("<ftp://ftp.host.com/list.txt>, <mailto:list@host.com?subject=help>"),
-            (List{"ftp://ftp.host.com/list.txt", "mailto:list@host.com?subject=help"}));
+            (Texts{"ftp://ftp.host.com/list.txt", "mailto:list@host.com?subject=help"}));
   EXPECT_EQ(
       as_urls(
           "(Use this command to join the list)\r\n   <mailto:list-manager@host.com?body=subscribe%20list>"),
-      (List{"mailto:list-manager@host.com?body=subscribe%20list"}));
+      (Texts{"mailto:list-manager@host.com?body=subscribe%20list"}));
   EXPECT_EQ(as_urls("NO (posting not allowed on this list)"), std::nullopt);
-  EXPECT_EQ(as_urls("<http://a/\r\n b>"), (List{"http://a/b"}));
+  EXPECT_EQ(as_urls("<http://a/\r\n b>"), (Texts{"http://a/b"}));
   EXPECT_EQ(as_urls("NO <http://a/>"), std::nullopt);
-  EXPECT_EQ(as_urls("<http://a/>, junk, <http://b/>"), (List{"http://a/"}));
+  EXPECT_EQ(as_urls("<http://a/>, junk, <http://b/>"), (Texts{"http://a/"}));
 }
 
 TEST(AsUrls, ReadsWithoutBrackets) {
-  EXPECT_EQ(as_urls("https://a.example/x, mailto:b@c"), (List{"https://a.example/x", "mailto:b@c"}));
-  EXPECT_EQ(as_urls("<http://a"), (List{"http://a"}));
+  EXPECT_EQ(as_urls("https://a.example/x, mailto:b@c"), (Texts{"https://a.example/x", "mailto:b@c"}));
+  EXPECT_EQ(as_urls("<http://a"), (Texts{"http://a"}));
 }
 
 TEST(AsUrls, NullWhereThereIsNone) {
