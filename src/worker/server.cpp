@@ -132,12 +132,12 @@ void Server::serve(int fd, Handler& handler) {
   forget(fd);
   const int kept = handler.serve(fd);
   if (kept < 0) return;
-  {
-    const std::lock_guard lock(mutex_);
+  // The thread that takes the connection next begins with forget(): under the lock, it comes after all that this one
+  // has done with the descriptor, its closing included.
+  const std::lock_guard lock(mutex_);
+  if (watch(kept, true)) {
     connections_.insert(kept);
-  }
-  if (!watch(kept, true)) {
-    forget(kept);
+  } else {
     ::close(kept);
   }
 }

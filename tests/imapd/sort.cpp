@@ -54,6 +54,7 @@ Column make_column(const std::vector<const Message*>& messages, const SortKey& k
 std::vector<std::uint32_t> sort_messages(const std::vector<const Message*>& messages,
                                          const std::vector<SortKey>& keys) {
   std::vector<Column> columns;
+  columns.reserve(keys.size());
   for (const SortKey& key : keys) columns.push_back(make_column(messages, key));
   std::vector<std::size_t> order(messages.size());
   std::iota(order.begin(), order.end(), 0U);

@@ -135,10 +135,9 @@ void Threader::merge_subjects() {
     Node* other = found->second;
     if (root->message == nullptr && other->message == nullptr) {
       for (Node* child : std::vector(root->children)) link(other, child);
-    } else if (other->message == nullptr) {
-      link(other, root);
-    } else if (root->message != nullptr && root->message->body->reply_or_forward &&
-               !other->message->body->reply_or_forward) {
+    } else if (other->message == nullptr ||
+               (root->message != nullptr && root->message->body->reply_or_forward &&
+                !other->message->body->reply_or_forward)) {
       link(other, root);
     } else {
       Node* dummy = &nodes_.emplace_back();

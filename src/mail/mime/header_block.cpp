@@ -41,9 +41,9 @@ std::optional<std::string_view> field_name(std::string_view line) {
 }  // namespace
 
 const HeaderField* HeaderBlock::last(std::string_view name) const {
-  for (auto field = fields.rbegin(); field != fields.rend(); ++field)
-    if (iequals_ascii(field->name, name)) return &*field;
-  return nullptr;
+  const auto found = std::find_if(fields.rbegin(), fields.rend(),
+                                  [&](const HeaderField& field) { return iequals_ascii(field.name, name); });
+  return found == fields.rend() ? nullptr : &*found;
 }
 
 HeaderBlock parse_header_block(std::string_view block) {
