@@ -29,6 +29,10 @@ struct Entry {
 
   bool is(std::string_view name) const { return is_word(command.name, name); }
   bool idle() const { return is("IDLE"); }
+  // A "+" is theirs without anybody's saying so, so that nothing else may be in flight.
+  bool has_continuation() const {
+    return idle() || is("STARTTLS") || starts_with_word(command.name, "AUTHENTICATE");
+  }
   // DONE is written only when output is taken: until then the server may have ended the IDLE by itself.
   bool wants_done() const { return phase == Phase::idling && finish_wanted; }
 };
@@ -126,9 +130,12 @@ struct Multiplexer::State {
   bool may_start(const Entry& entry) const {
     if (link != Link::open || awaits_literal()) return false;
     if (in_flight.empty()) return true;
-    if (entry.command.exclusive || in_flight.size() >= limits.in_flight) return false;
+    if (in_flight.size() >= limits.in_flight || entry.has_continuation()) return false;
+    // Behind DONE the server reads on (RFC 2177): the IDLE that it ends bars nothing. What the server says about the
+    // mailbox before the IDLE's tagged response comes unasked, as at any other time.
     return std::none_of(in_flight.begin(), in_flight.end(), [&](const Entry& other) {
-      return other.command.exclusive || conflict(entry.command.expect, other.command.expect);
+      return other.phase != Phase::ending && (entry.command.exclusive || other.command.exclusive ||
+                                              conflict(entry.command.expect, other.command.expect));
     });
   }
 
@@ -346,10 +353,7 @@ Result<CommandId> Multiplexer::submit(Command command, CommandSink& sink) {
   entry.id = ++state_->last_id;
   entry.tag = "a" + std::to_string(entry.id);
   entry.command = std::move(command);
-  // A "+" is theirs without anybody's saying so, so that nothing else may be in flight.
-  if (entry.idle() || entry.is("STARTTLS") || starts_with_word(entry.command.name, "AUTHENTICATE")) {
-    entry.command.exclusive = true;
-  }
+  if (entry.has_continuation()) entry.command.exclusive = true;
   entry.sink = &sink;
   return entry.id;
 }

@@ -87,7 +87,7 @@ void Connection::fed(std::size_t octets) {
   bytes_in_ += octets;
   server_->count().bytes_in += octets;
   last_progress_ = loop_.clock().now();
-  const bool working = busy() && idle_id_ == 0;
+  const bool working = commands_in_flight() > 0;
   auto result = mux_.feed({loop_.scratch().data(), octets});
   if (state_ == State::closed) return;
   if (!result) return lose(result.error());

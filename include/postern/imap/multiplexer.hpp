@@ -5,7 +5,8 @@
 // it keeps its place so that answers stay aligned, and its data goes nowhere.
 //
 // Commands start in the order of submission. The first one that has to wait makes those behind it wait:
-//   an exclusive command, for everything in flight to end (and nothing starts beside it);
+//   an exclusive command, for everything in flight to end (and nothing starts beside it), except that both it and
+//   what comes behind it may follow right behind the DONE of an IDLE (but not AUTHENTICATE, IDLE, STARTTLS);
 //   one that expects data without a correlator (SEARCH, SORT, THREAD, LIST, STATUS, other), for the one in
 //   flight that expects the same kind; and any, for the "+" to a literal that is being sent.
 // AUTHENTICATE, IDLE, STARTTLS and LOGOUT are known by their Command::name ("AUTHENTICATE PLAIN" and so on); the

@@ -60,7 +60,7 @@ Dialogue session() {
              {true, "* 2 FETCH (UID 2 BODY[] \"x\")\r\n* 3 EXISTS\r\na4 OK\r\n* SORT 1\r\na5 NO why\r\n"},
              {false, "a6 IDLE\r\n"},
              {true, "+ idling\r\n* 4 EXISTS\r\n"},
-             {false, "DONE\r\n"},
+             {false, "DONE\r\n"},  // AUTHENTICATE has to wait
              {true, "a6 OK\r\n"},
              {false, "a7 AUTHENTICATE X\r\n"},
              {true, "+ \r\n"},

@@ -20,12 +20,37 @@ TEST(Multiplexer, IdleEndsWithDone) {
   EXPECT_FALSE(c.mux.wants_output());
   c.mux.finish_idle(id);
   EXPECT_TRUE(c.mux.wants_output());
-  EXPECT_EQ(c.mux.take_output(), "DONE\r\n");
+  EXPECT_EQ(c.mux.take_output(), "DONE\r\na2 NOOP\r\n");
   c.mux.finish_idle(id);
   EXPECT_FALSE(c.mux.wants_output()) << "once";
-  c.feed("a1 OK idled\r\n");
+  c.feed("* 6 EXISTS\r\na1 OK idled\r\n");
   EXPECT_TRUE(sink.ok);
-  EXPECT_EQ(c.mux.take_output(), "a2 NOOP\r\n");
+  EXPECT_EQ(next.done, 0) << "that was the end of the IDLE";
+  c.feed("a2 OK\r\n");
+  EXPECT_EQ(next.done, 1);
+}
+
+TEST(Multiplexer, BehindDoneAllButAContinuationMayFollow) {
+  for (const char* name : {"SELECT INBOX", "UID SORT ALL", "IDLE", "AUTHENTICATE PLAIN", "STARTTLS"}) {
+    Connection c;
+    RecordingSink sink, next, last;
+    const CommandId id = c.submit(command("IDLE"), sink);
+    c.mux.take_output();
+    c.feed("+\r\n");
+    const bool exclusive = std::string_view(name).starts_with("SELECT");
+    auto second = command(name);
+    second.exclusive = exclusive;
+    c.submit(std::move(second), next);
+    c.submit(command("NOOP"), last);
+    c.mux.finish_idle(id);
+    const bool waits = !exclusive && !std::string_view(name).starts_with("UID");
+    const auto line = "a2 " + std::string(name) + "\r\n";
+    const std::string noop = exclusive ? "" : "a3 NOOP\r\n";
+    EXPECT_EQ(c.mux.take_output(), "DONE\r\n" + (waits ? "" : line + noop));
+    c.feed("a1 OK\r\n");
+    EXPECT_EQ(sink.done, 1);
+    EXPECT_EQ(c.mux.take_output(), waits ? line : "");
+  }
 }
 
 TEST(Multiplexer, IdleIsFinishedAsSoonAsThePlusComes) {

@@ -56,6 +56,26 @@ TEST_F(IdleTest, LeavesForACommandAndComesBack) {
   EXPECT_TRUE(reach("IDLE", 2));
 }
 
+TEST_F(IdleTest, TheNextCommandFollowsDoneAtOnce) {
+  start();
+  auto lease = select("INBOX", inbox);
+  ASSERT_TRUE(lease);
+  advance(2s);
+  ASSERT_TRUE(state_is("idle"));
+  const auto written = server->counters().bytes_out;
+  auto running = start_task(lease->execute(simple("NOOP")));
+  EXPECT_EQ(server->counters().bytes_out - written, std::string("DONE\r\na4 NOOP\r\n").size());
+  ASSERT_TRUE(pump_until([&] { return running->has_value(); }));
+  EXPECT_TRUE(**running);
+  // So does a SELECT, and what the server says of the mailbox before it is not taken for the new one's.
+  advance(2s);
+  *lease = Lease();
+  ASSERT_TRUE(state_is("idle"));
+  RecordingObserver archive;
+  ASSERT_TRUE(select("Archive", archive));
+  EXPECT_EQ(archive.info.exists, 5u);
+}
+
 TEST_F(IdleTest, IsRenewedBefore29Minutes) {
   start();
   {
