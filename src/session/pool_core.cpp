@@ -295,8 +295,46 @@ void PoolCore::opened(Result<std::shared_ptr<Connection>> result) {
                                      {"user", credentials_.login},
                                      {"peer", info.peer},
                                      {"tls", info.tls ? "yes" : "no"}});
+  arm_surplus_timer();
   if (observer_ != nullptr) observer_->on_connected(capabilities);
   pump();
+}
+
+// --- Connections that nobody needs any more ---
+
+void PoolCore::arm_surplus_timer() {
+  loop_.timers().cancel(std::exchange(surplus_timer_, 0));
+  if (connections_.size() < 2) return;
+  surplus_timer_ = loop_.timers().add_after(server_->options().surplus_idle, [this] { close_surplus(); });
+}
+
+// The one used last stays, and what was used within the time.
+void PoolCore::close_surplus() {
+  surplus_timer_ = 0;
+  const auto self = shared_from_this();
+  const auto unused_since = loop_.clock().now() - server_->options().surplus_idle;
+  const auto keep =
+      *std::max_element(connections_.begin(), connections_.end(),
+                        [](const auto& a, const auto& b) { return a->last_used() < b->last_used(); });
+  std::vector<std::shared_ptr<Connection>> surplus;
+  for (const auto& connection : connections_) {
+    if (connection == keep || connection->leases > 0 || connection->commands_in_flight() > 0) continue;
+    if (connection->last_used() <= unused_since) surplus.push_back(connection);
+  }
+  for (const auto& connection : surplus) {
+    std::erase(connections_, connection);
+    loop_.spawn(retire(self, connection));
+  }
+  arm_surplus_timer();
+}
+
+io::Task<> PoolCore::retire(std::shared_ptr<PoolCore> self, std::shared_ptr<Connection> connection) {
+  connection->detach();
+  connection->selection().failed();  // its mailbox may be selected elsewhere from now on
+  auto done = std::make_shared<io::Event>(self->loop_);
+  connection->log_out(done);
+  co_await done->wait_until(self->loop_.clock().now() + logout_timeout);
+  connection->close(closed_error());
 }
 
 // --- What connections tell ---
@@ -331,6 +369,7 @@ void PoolCore::on_lost(Connection& connection, const Error& reason) {
     last_failure_ = reason;
   }
   std::erase_if(connections_, [&](const auto& c) { return c.get() == &connection; });
+  if (connections_.size() < 2) arm_surplus_timer();
   if (connections_.empty() && observer_ != nullptr) observer_->on_disconnected(reason);
   if (!queue_.empty()) schedule_pump();
 }
@@ -370,6 +409,7 @@ std::vector<ConnectionInfo> PoolCore::connections() const {
 void PoolCore::shut_down() {
   if (std::exchange(closed_, true)) return;
   observer_ = nullptr;
+  loop_.timers().cancel(std::exchange(surplus_timer_, 0));
   fail_waiting(closed_error());
   const auto connections = std::exchange(connections_, {});
   for (const auto& connection : connections) {

@@ -2,7 +2,8 @@
 //
 // Shared by the Pool, its leases and the coroutines it started, so that any of them may end first. One
 // loop. Whoever waits stands in one queue, in the order of coming; pump() serves it from the front. Bounds:
-// pool_waiting_max in the queue, connections_per_account connections, one being opened at a time.
+// pool_waiting_max in the queue, connections_per_account connections, one being opened at a time; all but one are
+// closed when unused for surplus_idle.
 #pragma once
 
 #include <memory>
@@ -86,6 +87,11 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
   void opened(Result<std::shared_ptr<Connection>> result);
   void note_failure(const Error& error, bool server_was_there, MonotonicTime started);
 
+  // --- What the account has more than one of, and has not used for surplus_idle ---
+  void arm_surplus_timer();
+  void close_surplus();
+  static io::Task<> retire(std::shared_ptr<PoolCore> self, std::shared_ptr<Connection> connection);
+
   void on_account_data(imap::Response& response) override;
   void on_select_done(Connection& connection, const Result<>& result) override;
   void on_lost(Connection& connection, const Error& reason) override;
@@ -104,6 +110,7 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
   bool opening_ = false, pump_scheduled_ = false, pumping_ = false;
   bool closing_ = false, closed_ = false;
   bool may_idle_ = true, was_connected_ = false;
+  TimerId surplus_timer_ = 0;  // while there is more than one connection
 };
 
 }  // namespace postern::session

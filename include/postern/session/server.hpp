@@ -39,6 +39,7 @@ struct ServerOptions {
   Duration idle_after = std::chrono::milliseconds(200);  // IDLE when nothing was asked for so long
   Duration idle_renew = std::chrono::minutes(28);        // RFC 2177: before 29 minutes
   Duration keepalive = std::chrono::minutes(10);         // NOOP, where there is no IDLE
+  Duration surplus_idle = std::chrono::minutes(5);  // an account's second connection ends, unused so long
   Duration backoff_min = std::chrono::milliseconds(500);
   Duration backoff_max = std::chrono::minutes(5);
   // Who asks for a connection while a reconnect is due within this time waits; otherwise it is backing_off.

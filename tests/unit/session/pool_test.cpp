@@ -80,6 +80,38 @@ TEST_F(PoolTest, ABusyConnectionMeansASecondOneAndThenWaiting) {
   EXPECT_THAT(archive.events, ElementsAre("begin", "selected 5", "deselected"));
 }
 
+TEST_F(PoolTest, ASecondConnectionIsClosedWhenUnused) {
+  server_options.surplus_idle = 5min;
+  start();
+  auto first = select("INBOX", inbox);
+  auto second = select("Archive", archive);
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(pool->connections().size(), 2u);
+  *first = Lease();
+  advance(4min);
+  EXPECT_TRUE(execute(*second, simple("NOOP")));
+  advance(1min - 1ns);
+  EXPECT_EQ(pool->connections().size(), 2u);
+  advance(1ns);
+  EXPECT_EQ(pool->connections().size(), 1u);
+  ASSERT_TRUE(reach("LOGOUT", 1));
+  EXPECT_THAT(inbox.events, ElementsAre("begin", "selected 20", "deselected"));
+  EXPECT_EQ(pool->connections().front().selected, "Archive");
+  EXPECT_THAT(account.events, ElementsAre("connected", "connected"));
+  // The last one stays, however long; and one that somebody holds.
+  auto again = select("INBOX", inbox);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(pool->connections().size(), 2u);
+  for (int i = 0; i < 3; ++i) advance(5min);
+  EXPECT_EQ(pool->connections().size(), 2u);
+  *again = Lease();
+  *second = Lease();
+  for (int i = 0; i < 3; ++i) advance(5min);
+  EXPECT_EQ(pool->connections().size(), 1u);
+  ASSERT_TRUE(reach("LOGOUT", 2));
+  EXPECT_EQ(server->counters().connections_lost, 0u);
+}
+
 TEST_F(PoolTest, NobodyStarvesBehindAStreamOfJoiners) {
   server_options.connections_per_account = 1;
   start();
