@@ -99,8 +99,9 @@ struct Daemon::Parts {
     logger = make_logger(config->log.target, "posternd");
     logger->set_level(config->log.level);
     open_segment();
+    const auto login_slots = session::make_login_slots(config->imap.logins_in_flight);
     for (unsigned i = 0; i < config->server.shards; ++i)
-      shards.push_back(std::make_unique<Shard>(i, config, *segment, clock, random, *logger));
+      shards.push_back(std::make_unique<Shard>(i, config, *segment, clock, random, *logger, login_slots));
     router = std::make_unique<Router>(loop(), config, all_shards(), *segment);
     open_sockets();
     open_control();

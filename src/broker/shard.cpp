@@ -63,13 +63,14 @@ std::optional<session::Credentials> unpack_credentials(const Secret& packed) {
 }
 
 Shard::Shard(unsigned number, std::shared_ptr<const Config> config, store::SegmentWriter& segment,
-             const Clock& clock, Random& random, Logger& logger)
+             const Clock& clock, Random& random, Logger& logger,
+             std::shared_ptr<session::LoginSlots> login_slots)
     : number_(number),
       config_(std::move(config)),
       segment_(segment),
       loop_(clock, random, logger),
       fragments_(config_->cache.fragments_bytes / std::max(1u, config_->server.shards)) {
-  auto server = session::Server::make(loop_, config_->imap);
+  auto server = session::Server::make(loop_, config_->imap, std::move(login_slots));
   if (!server) throw std::runtime_error("[imap] " + server.error().to_string());
   server_ = std::move(*server);
   verifier_key_.resize(32);

@@ -44,7 +44,7 @@ class Shard {
  public:
   // Throws std::runtime_error where the configuration can't be used (start-up).
   Shard(unsigned number, std::shared_ptr<const Config> config, store::SegmentWriter& segment,
-        const Clock& clock, Random& random, Logger& logger);
+        const Clock& clock, Random& random, Logger& logger, std::shared_ptr<session::LoginSlots> login_slots);
   ~Shard();
 
   io::Loop& loop() { return loop_; }

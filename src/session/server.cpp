@@ -1,23 +1,27 @@
-// Login slots handed on in the order of asking, and the back-off that all pools of one server share.
+// Counters of a server, and the back-off that all pools of one server share.
 #include "session/server_impl.hpp"
 
 namespace postern::session {
 
-Result<std::unique_ptr<Server>> Server::make(io::Loop& loop, ServerOptions options) {
+Result<std::unique_ptr<Server>> Server::make(io::Loop& loop, ServerOptions options,
+                                             std::shared_ptr<LoginSlots> slots) {
   std::shared_ptr<io::TlsContext> tls;
   if (options.tls != TlsMode::none) {
     auto made = io::TlsContext::make(options.tls_options);
     if (!made) return fail(std::move(made.error()));
     tls = std::move(*made);
   }
+  if (!slots) slots = make_login_slots(options.logins_in_flight);
   return std::make_unique<ServerHandle>(
-      std::make_shared<ServerImpl>(loop, std::move(options), std::move(tls)));
+      std::make_shared<ServerImpl>(loop, std::move(options), std::move(tls), std::move(slots)));
 }
 
-ServerImpl::ServerImpl(io::Loop& loop, ServerOptions options, std::shared_ptr<io::TlsContext> tls)
+ServerImpl::ServerImpl(io::Loop& loop, ServerOptions options, std::shared_ptr<io::TlsContext> tls,
+                       std::shared_ptr<LoginSlots> slots)
     : loop_(loop),
       options_(std::move(options)),
       tls_(std::move(tls)),
+      slots_(std::move(slots)),
       backoff_(options_.backoff_min, options_.backoff_max) {}
 
 void ServerImpl::count_command(const std::string& name) {
@@ -29,39 +33,20 @@ void ServerImpl::count_command(const std::string& name) {
   }
 }
 
-io::Task<Result<LoginSlot>> ServerImpl::login_slot(std::shared_ptr<ServerImpl> self, MonotonicTime deadline) {
-  auto& counters = self->counters_;
-  if (counters.logins_in_flight < std::max(1u, self->options_.logins_in_flight) && self->waiting_.empty()) {
-    ++counters.logins_in_flight;
-    co_return LoginSlot(self);
-  }
-  Waiting waiting(self->loop_);
-  self->waiting_.push_back(waiting);
-  ++counters.logins_waiting;
-  struct Count {
-    unsigned& gauge;
-    ~Count() { --gauge; }
-  } count{counters.logins_waiting};
-  const bool in_time = co_await waiting.turn.wait_until(deadline);
-  if (!in_time && !waiting.served) co_return fail(Errc::overloaded, "logins to the IMAP server");
-  co_return std::move(waiting.slot);
+CountedSlot::CountedSlot(std::shared_ptr<ServerImpl> server, LoginSlot slot)
+    : server_(std::move(server)), slot_(std::move(slot)) {
+  ++server_->count().logins_in_flight;
 }
 
-LoginSlot::~LoginSlot() {
-  if (server_) server_->give_back();
+CountedSlot::~CountedSlot() {
+  if (server_) --server_->count().logins_in_flight;
 }
 
-// The slot goes from hand to hand; a waiter that goes away with its slot unused gives it back.
-void ServerImpl::give_back() {
-  if (waiting_.empty()) {
-    --counters_.logins_in_flight;
-    return;
-  }
-  auto& next = waiting_.front();
-  waiting_.pop_front();
-  next.slot = LoginSlot(shared_from_this());
-  next.served = true;
-  next.turn.set();
+io::Task<Result<CountedSlot>> ServerImpl::login_slot(std::shared_ptr<ServerImpl> self,
+                                                     MonotonicTime deadline) {
+  auto slot = co_await LoginSlots::take(self->slots_, self->loop_, deadline, self->counters_.logins_waiting);
+  if (!slot) co_return fail(std::move(slot.error()));
+  co_return CountedSlot(self, std::move(*slot));
 }
 
 void ServerImpl::reached() {

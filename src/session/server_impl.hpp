@@ -1,4 +1,4 @@
-// The inside of a Server, for pools: login slots, what is known about its health, counters.
+// The inside of a Server, for pools: its login slots, what is known about its health, counters.
 //
 // One per IMAP server and shard. Shared by the Server the broker holds, by pools and by logins under way,
 // so that a loop which ends in the middle of one finds it there. One loop, no locks.
@@ -7,35 +7,32 @@
 #include <memory>
 #include <optional>
 #include <utility>
-#include <boost/intrusive/list.hpp>
 
-#include "postern/io/event.hpp"
 #include "postern/session/server.hpp"
 #include "session/backoff.hpp"
+#include "session/login_slots.hpp"
 
 namespace postern::session {
 
 class ServerImpl;
 
-// The right to have one login in flight; given back at its end.
-class LoginSlot {
+// A login slot, counted in the shard's own gauge while it is held.
+class CountedSlot {
  public:
-  LoginSlot() = default;
-  explicit LoginSlot(std::shared_ptr<ServerImpl> server) : server_(std::move(server)) {}
-  LoginSlot(LoginSlot&&) noexcept = default;
-  LoginSlot& operator=(LoginSlot&& other) noexcept {
-    std::swap(server_, other.server_);
-    return *this;
-  }
-  ~LoginSlot();
+  CountedSlot(std::shared_ptr<ServerImpl> server, LoginSlot slot);
+  CountedSlot(CountedSlot&&) noexcept = default;
+  CountedSlot& operator=(CountedSlot&&) = delete;
+  ~CountedSlot();
 
  private:
   std::shared_ptr<ServerImpl> server_;
+  LoginSlot slot_;
 };
 
 class ServerImpl final : public std::enable_shared_from_this<ServerImpl> {
  public:
-  ServerImpl(io::Loop& loop, ServerOptions options, std::shared_ptr<io::TlsContext> tls);
+  ServerImpl(io::Loop& loop, ServerOptions options, std::shared_ptr<io::TlsContext> tls,
+             std::shared_ptr<LoginSlots> slots);
   const ServerOptions& options() const { return options_; }
   const Counters& counters() const { return counters_; }
   MonotonicTime retry_at() const { return backoff_.due(); }
@@ -44,7 +41,7 @@ class ServerImpl final : public std::enable_shared_from_this<ServerImpl> {
   void count_command(const std::string& name);
   const std::shared_ptr<io::TlsContext>& tls() const { return tls_; }
   // First come, first served. overloaded when none was free until the deadline.
-  static io::Task<Result<LoginSlot>> login_slot(std::shared_ptr<ServerImpl> self, MonotonicTime deadline);
+  static io::Task<Result<CountedSlot>> login_slot(std::shared_ptr<ServerImpl> self, MonotonicTime deadline);
 
   // An attempt to reach the server that began at `started` ended so. Failures of attempts that were under
   // way when it was already known to be down count once.
@@ -53,24 +50,14 @@ class ServerImpl final : public std::enable_shared_from_this<ServerImpl> {
   const std::optional<Error>& last_failure() const { return failure_; }
 
  private:
-  friend class LoginSlot;
-  struct Waiting
-      : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
-    explicit Waiting(io::Loop& loop) : turn(loop) {}
-    io::Event turn;
-    LoginSlot slot;
-    bool served = false;
-  };
-  void give_back();
-
   io::Loop& loop_;
   const ServerOptions options_;
   std::shared_ptr<io::TlsContext> tls_;
+  const std::shared_ptr<LoginSlots> slots_;
   Counters counters_;
   Backoff backoff_;
   MonotonicTime failed_at_{};
   std::optional<Error> failure_;  // of the last attempt, while it fails
-  boost::intrusive::list<Waiting, boost::intrusive::constant_time_size<false>> waiting_;
 };
 
 // What Server::make() gives out.

@@ -90,11 +90,16 @@ struct Counters {
   unsigned logins_waiting = 0;                                 // gauge
 };
 
+// How many logins may be in flight on one IMAP server, for all shards together. Shared by their Servers; any thread.
+class LoginSlots;
+std::shared_ptr<LoginSlots> make_login_slots(unsigned logins_in_flight);
+
 // One per IMAP server and shard: its TLS context, how many logins are in flight, whether it's down.
 class Server {
  public:
-  // io::Errc::tls for TLS options that can't be used.
-  static Result<std::unique_ptr<Server>> make(io::Loop& loop, ServerOptions options);
+  // io::Errc::tls for TLS options that can't be used. Without `slots` it has logins_in_flight of its own.
+  static Result<std::unique_ptr<Server>> make(io::Loop& loop, ServerOptions options,
+                                              std::shared_ptr<LoginSlots> slots = nullptr);
   virtual ~Server() = default;
   virtual const ServerOptions& options() const = 0;
   virtual const Counters& counters() const = 0;

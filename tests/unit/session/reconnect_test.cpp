@@ -1,5 +1,7 @@
 // Connections that are lost, and how gently they come back.
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "session_fixture.hpp"
 
@@ -173,6 +175,42 @@ TEST_F(ReconnectTest, LoginsInFlightAreBoundedAndServedInOrder) {
   EXPECT_EQ(server->counters().logins_waiting, 0u);
   for (std::size_t i = 0; i < order.size(); ++i) EXPECT_LE(order[i], i + 1) << i;  // two at a time
   for (const auto& result : results) EXPECT_TRUE(**result);
+}
+
+TEST_F(ReconnectTest, LoginsInFlightAreBoundedForAllShardsTogether) {
+  options.generated_users = 6;
+  start();
+  imapd->control("on AUTHENTICATE times=always do delay 10");
+  // A second shard: a loop and thread of its own, and a Server that shares the slots.
+  const auto slots = make_login_slots(1);
+  io::Loop other_loop(clock, random, logger);
+  auto here = Server::make(loop, server_options, slots);
+  auto there = Server::make(other_loop, server_options, slots);
+  ASSERT_TRUE(here && there);
+  std::vector<std::unique_ptr<Pool>> pools, others;
+  std::vector<std::shared_ptr<std::optional<Result<>>>> results;
+  std::atomic<int> over = 0;
+  for (int i = 0; i < 3; ++i) {
+    pools.push_back(Pool::make(loop, **here, password("user" + std::to_string(i)), nullptr, {}));
+    results.push_back(start_task(pools.back()->connect()));
+    others.push_back(Pool::make(other_loop, **there, password("user" + std::to_string(i + 3)), nullptr, {}));
+    other_loop.spawn([](Pool& pool, std::atomic<int>& count) -> io::Task<> {
+      EXPECT_TRUE(co_await pool.connect());
+      ++count;
+    }(*others.back(), over));
+  }
+  std::uint64_t most = 0;
+  std::thread thread([&] { other_loop.run(); });
+  EXPECT_TRUE(pump_until([&] {
+    const auto counts = imapd->counts();
+    most = std::max<std::uint64_t>(most, counts.connections_open - counts.logins);
+    return over == 3 && std::ranges::all_of(results, [](const auto& r) { return r->has_value(); });
+  }));
+  other_loop.stop();
+  thread.join();
+  EXPECT_EQ(most, 1u) << "connections that were not signed in yet, at any time";
+  for (const auto& result : results) EXPECT_TRUE(**result);
+  others.clear();
 }
 
 TEST_F(ReconnectTest, ALoginThatHangsMakesRoomForTheNext) {
