@@ -351,12 +351,14 @@ Result<CommandId> Multiplexer::submit(Command command, CommandSink& sink) {
   if (command.chunks.empty()) return refuse(Errc::unencodable);
   Entry& entry = state_->waiting.emplace_back();
   entry.id = ++state_->last_id;
-  entry.tag = "a" + std::to_string(entry.id);
+  entry.tag = tag_of(entry.id);
   entry.command = std::move(command);
   if (entry.has_continuation()) entry.command.exclusive = true;
   entry.sink = &sink;
   return entry.id;
 }
+
+std::string Multiplexer::tag_of(CommandId id) { return "a" + std::to_string(id); }
 
 void Multiplexer::abandon(CommandId id) {
   const auto same = [id](const Entry& e) { return e.id == id; };

@@ -32,8 +32,9 @@ Connection::Connection(io::Loop& loop, std::shared_ptr<ServerImpl> server, Owner
 Connection::~Connection() { loop_.timers().cancel(timer_); }
 
 io::Task<Result<>> Connection::open(std::shared_ptr<Connection> self, Credentials credentials,
-                                    std::string client_address, bool& reached) {
-  Login login(self->loop_, *self->server_, self->mux_, self->stream_, credentials, std::move(client_address));
+                                    std::string client_address, bool& reached, io::Label label) {
+  Login login(self->loop_, *self->server_, self->mux_, self->stream_, credentials, std::move(client_address),
+              std::move(label));
   self->login_ = &login;
   struct Forget {
     Connection& connection;
@@ -112,14 +113,17 @@ void Connection::on_untagged(imap::Response& response) {
 
 // --- Commands ---
 
-Result<imap::CommandId> Connection::submit(imap::Command command, imap::CommandSink& sink) {
+Result<imap::CommandId> Connection::submit(imap::Command command, imap::CommandSink& sink,
+                                           const io::Label& label) {
   if (state_ != State::up) return fail(Errc::unavailable, "not connected");
   const auto now = loop_.clock().now();
   if (!busy()) last_progress_ = now;
   server_->count_command(command.name);
   ++commands_;
+  const auto name = label ? command.name : std::string();
   auto id = mux_.submit(std::move(command), sink);
   if (!id) return fail(Errc::overloaded, id.error().context);
+  log_command(loop_.logger(), label, *id, name);
   last_used_ = now;
   end_idle();
   schedule_flush();
@@ -204,7 +208,7 @@ Result<imap::Command> Connection::select_command(const std::string& mailbox,
   return fail(imap::Errc::too_large, "SELECT");
 }
 
-void Connection::select(std::string mailbox, MailboxObserver& observer) {
+void Connection::select(std::string mailbox, MailboxObserver& observer, const io::Label& label) {
   auto known = observer.select_parameters();
   if (known &&
       (!capabilities_.has(imap::Capability::qresync) || known->modseq == 0 || known->uid_validity == 0)) {
@@ -218,7 +222,7 @@ void Connection::select(std::string mailbox, MailboxObserver& observer) {
   }
   selection_.begin(std::move(mailbox), observer, std::move(known));
   ++server_->count().selects;
-  auto submitted = submit(std::move(*command), select_sink_);
+  auto submitted = submit(std::move(*command), select_sink_, label);
   if (!submitted) select_sink_.on_done(fail(std::move(submitted.error())), nullptr);
 }
 

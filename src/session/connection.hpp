@@ -12,6 +12,7 @@
 
 #include "postern/imap/multiplexer.hpp"
 #include "postern/io/event.hpp"
+#include "postern/io/label.hpp"
 #include "postern/io/stream.hpp"
 #include "postern/session/pool.hpp"
 #include "session/login.hpp"
@@ -38,14 +39,16 @@ class Connection final : public imap::UntaggedObserver, public std::enable_share
 
   // Signs in; once, before all else. Errors: session::Errc; `reached` tells whether the server was there.
   static io::Task<Result<>> open(std::shared_ptr<Connection> self, Credentials credentials,
-                                 std::string client_address, bool& reached);
-  // Submits a command, ending IDLE if need be. The sink lives until on_done() or abandon().
-  Result<imap::CommandId> submit(imap::Command command, imap::CommandSink& sink);
+                                 std::string client_address, bool& reached, io::Label label);
+  // Submits a command, ending IDLE if need be. The sink lives until on_done() or abandon(). It is logged under the
+  // label.
+  Result<imap::CommandId> submit(imap::Command command, imap::CommandSink& sink,
+                                 const io::Label& label = nullptr);
   void abandon(imap::CommandId id) { mux_.abandon(id); }
   // While a sink hears on_done(connection_lost): whether its command was never written.
   bool was_not_sent() const { return mux_.waiting() < waiting_at_end_; }
   // Sends SELECT; on_select_done() tells how it ended. Not while another one runs.
-  void select(std::string mailbox, MailboxObserver& observer);
+  void select(std::string mailbox, MailboxObserver& observer, const io::Label& label);
   Selection& selection() { return selection_; }
   const Selection& selection() const { return selection_; }
 

@@ -59,15 +59,22 @@ struct Login::Reply final : imap::CommandSink {
   }
 };
 
+void log_command(Logger& logger, const io::Label& label, imap::CommandId id, std::string_view name) {
+  if (!label) return;
+  logger.debug("imap command",
+               {{"request", *label}, {"tag", imap::Multiplexer::tag_of(id)}, {"command", name}});
+}
+
 Login::Login(io::Loop& loop, ServerImpl& server, imap::Multiplexer& mux,
              std::unique_ptr<io::ByteStream>& stream, const Credentials& credentials,
-             std::string client_address)
+             std::string client_address, io::Label label)
     : loop_(loop),
       server_(server),
       mux_(mux),
       stream_(stream),
       credentials_(credentials),
-      client_address_(std::move(client_address)) {}
+      client_address_(std::move(client_address)),
+      label_(std::move(label)) {}
 
 io::Task<Result<>> Login::run() {
   if (auto checked = check_credentials(credentials_, server_.options()); !checked) co_return checked;
@@ -193,9 +200,11 @@ io::Task<Result<>> Login::secure() {
 void Login::submit(Result<imap::Command> command, Reply& reply) {
   if (!command) return reply.on_done(fail(std::move(command.error())), nullptr);
   server_.count_command(command->name);
+  const auto name = command->name;
   auto submitted = mux_.submit(std::move(*command), reply);
   if (submitted) {
     reply.id = *submitted;
+    log_command(loop_.logger(), label_, reply.id, name);
   } else {
     reply.on_done(fail(std::move(submitted.error())), nullptr);
   }

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "postern/imap/multiplexer.hpp"
+#include "postern/io/label.hpp"
 #include "postern/io/stream.hpp"
 #include "postern/io/task.hpp"
 #include "session/sasl.hpp"
@@ -17,11 +18,14 @@
 
 namespace postern::session {
 
+// Says which IMAP command a web request caused: its name and tag, never its arguments.
+void log_command(Logger& logger, const io::Label& label, imap::CommandId id, std::string_view name);
+
 class Login {
  public:
-  // All but `client_address` outlive the coroutine.
+  // All but `client_address` and `label` outlive the coroutine.
   Login(io::Loop& loop, ServerImpl& server, imap::Multiplexer& mux, std::unique_ptr<io::ByteStream>& stream,
-        const Credentials& credentials, std::string client_address);
+        const Credentials& credentials, std::string client_address, io::Label label);
 
   // Errors: session::Errc. reached() tells whether the server was there, as an IMAP server.
   io::Task<Result<>> run();
@@ -55,6 +59,7 @@ class Login {
   std::unique_ptr<io::ByteStream>& stream_;
   const Credentials& credentials_;
   const std::string client_address_;
+  const io::Label label_;
   std::optional<imap::CapabilitySet> heard_;  // capabilities told since it was last reset
   bool enabled_qresync_ = false, enabled_condstore_ = false, enabled_utf8_ = false, dovecot_ = false;
   bool asked_id_ = false;

@@ -59,8 +59,8 @@ class Execution final : public imap::CommandSink {
     if (!result_ && id_ != 0) connection_->abandon(id_);
   }
 
-  Result<> start(imap::Command command) {
-    auto id = connection_->submit(std::move(command), *this);
+  Result<> start(imap::Command command, const io::Label& label) {
+    auto id = connection_->submit(std::move(command), *this, label);
     if (!id) return fail(std::move(id.error()));
     id_ = *id;
     return {};
@@ -104,8 +104,10 @@ io::Task<Result<imap::StatusResponse>> execute_on(std::shared_ptr<Lease::Impl> l
   if (!lease->connection->up()) {
     co_return fail(repeatable ? Errc::connection_lost : Errc::unavailable, "the connection has ended");
   }
+  io::Label label;
+  if (lease->core->loop().logger().enabled(LogLevel::debug)) label = co_await io::current_label();
   Execution execution(lease->core->loop(), lease->connection, std::move(on_data), refusal, repeatable);
-  auto started = execution.start(std::move(command));
+  auto started = execution.start(std::move(command), label);
   if (!started) co_return fail(std::move(started.error()));
   co_await execution.wait();
   co_return execution.take();

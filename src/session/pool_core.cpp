@@ -44,6 +44,7 @@ io::Task<Result<Lease>> PoolCore::acquire(std::shared_ptr<PoolCore> self, Kind k
   waiting.kind = kind;
   waiting.mailbox = std::move(mailbox);
   waiting.observer = observer;
+  if (self->loop_.logger().enabled(LogLevel::debug)) waiting.label = co_await io::current_label();
   self->queue_.push_back(waiting);
   self->pump();
   if (!waiting.result) {
@@ -127,7 +128,7 @@ PoolCore::Outcome PoolCore::serve(Waiting& waiting, bool join_only) {
     grant(waiting, *connection, false);
     return Outcome::served;
   }
-  return want_connection();
+  return want_connection(waiting.label);
 }
 
 PoolCore::Outcome PoolCore::serve_select(Waiting& waiting, bool join_only) {
@@ -153,11 +154,11 @@ PoolCore::Outcome PoolCore::serve_select(Waiting& waiting, bool join_only) {
   }
   if (join_only) return Outcome::blocked;
   if (target == nullptr) target = free_for_select();
-  if (target == nullptr) return want_connection();
+  if (target == nullptr) return want_connection(waiting.label);
   waiting.unlink();
   waiting.selecting = target;
   selecting_.push_back(waiting);
-  target->select(waiting.mailbox, *waiting.observer);  // a copy: the queue may change
+  target->select(waiting.mailbox, *waiting.observer, waiting.label);  // copies: the queue may change
   return Outcome::served;
 }
 
@@ -184,14 +185,14 @@ Connection* PoolCore::free_for_select() const {
   return best;
 }
 
-PoolCore::Outcome PoolCore::want_connection() {
+PoolCore::Outcome PoolCore::want_connection(const io::Label& label) {
   if (opening_) return Outcome::opening;
   if (connections_.size() >= std::max(1u, server_->options().connections_per_account))
     return Outcome::blocked;
   // With another connection up, it is only a matter of patience.
   if (!connections_.empty() && (refused || retry_at() > loop_.clock().now())) return Outcome::blocked;
   opening_ = true;
-  loop_.spawn(open(shared_from_this()));
+  loop_.spawn(open(shared_from_this(), label));
   return Outcome::opening;
 }
 
@@ -205,14 +206,15 @@ void PoolCore::fail_waiting(const Error& error) {
 
 MonotonicTime PoolCore::retry_at() const { return std::max(backoff_.due(), server_->retry_at()); }
 
-io::Task<> PoolCore::open(std::shared_ptr<PoolCore> self) {
-  auto result = co_await sign_in(self);
+io::Task<> PoolCore::open(std::shared_ptr<PoolCore> self, io::Label label) {
+  auto result = co_await sign_in(self, std::move(label));
   self->opening_connection_.reset();
   self->opening_ = false;
   self->opened(std::move(result));
 }
 
-io::Task<Result<std::shared_ptr<Connection>>> PoolCore::sign_in(std::shared_ptr<PoolCore> self) {
+io::Task<Result<std::shared_ptr<Connection>>> PoolCore::sign_in(std::shared_ptr<PoolCore> self,
+                                                                io::Label label) {
   auto& loop = self->loop_;
   const auto wait = self->retry_at() - loop.clock().now();
   if (wait > self->server_->options().backoff_wait_max) {
@@ -235,7 +237,7 @@ io::Task<Result<std::shared_ptr<Connection>>> PoolCore::sign_in(std::shared_ptr<
   self->opening_connection_ = connection;
   bool server_was_there = false;
   auto done = co_await Connection::open(connection, self->credentials_.clone(), self->client_address_,
-                                        server_was_there);
+                                        server_was_there, std::move(label));
   if (!done) {
     if (!self->closed_) self->note_failure(done.error(), server_was_there, started);
     co_return fail(std::move(done.error()));

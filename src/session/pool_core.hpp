@@ -62,6 +62,7 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
     Kind kind = Kind::any;
     std::string mailbox;
     MailboxObserver* observer = nullptr;
+    io::Label label;  // whose request it is, for the log
     std::optional<Result<Lease>> result;
     std::optional<io::Event> done;    // once it has to wait
     Connection* selecting = nullptr;  // waits for the end of a SELECT there
@@ -75,15 +76,16 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
   void schedule_pump();
   Outcome serve(Waiting& waiting, bool join_only);
   Outcome serve_select(Waiting& waiting, bool join_only);
-  Outcome want_connection();
+  Outcome want_connection(const io::Label& label);
   Connection* least_busy() const;
   Connection* free_for_select() const;
   void finish(Waiting& waiting, Result<Lease> result);
   void grant(Waiting& waiting, Connection& connection, bool pinned);
   void fail_waiting(const Error& error);
 
-  static io::Task<> open(std::shared_ptr<PoolCore> self);
-  static io::Task<Result<std::shared_ptr<Connection>>> sign_in(std::shared_ptr<PoolCore> self);
+  static io::Task<> open(std::shared_ptr<PoolCore> self, io::Label label);
+  static io::Task<Result<std::shared_ptr<Connection>>> sign_in(std::shared_ptr<PoolCore> self,
+                                                               io::Label label);
   void opened(Result<std::shared_ptr<Connection>> result);
   void note_failure(const Error& error, bool server_was_there, MonotonicTime started);
 

@@ -70,6 +70,7 @@ class Multiplexer {
 
   // The sink must live until on_done or abandon(). Errc::too_large when too many wait.
   Result<CommandId> submit(Command command, CommandSink& sink);
+  static std::string tag_of(CommandId id);
   // The sink is no longer called. A command not yet written is dropped.
   void abandon(CommandId id);
   // Ends a running IDLE by "DONE"; no effect if `id` is not an IDLE that has been answered by "+" yet

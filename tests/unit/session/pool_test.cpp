@@ -1,4 +1,5 @@
 // Which operation gets which connection, and what it costs the server.
+#include "postern/io/label.hpp"
 #include "session_fixture.hpp"
 
 namespace postern::session {
@@ -303,6 +304,39 @@ TEST_F(PoolTest, TooManyWait) {
   ASSERT_TRUE(pump_until([&] { return waiting.back()->has_value(); }));
   EXPECT_FAILS(**waiting.front(), Errc::overloaded);
   EXPECT_EQ(commands("SELECT"), 1u);
+}
+
+TEST_F(PoolTest, CommandsAreLoggedUnderTheirRequest) {
+  start();
+  const auto request = [this](std::string id, std::string name) {
+    auto work = [](Pool& of, RecordingObserver& observer, std::string command) -> io::Task<> {
+      auto lease = co_await of.select("INBOX", observer);
+      (void)co_await lease->execute(simple(std::move(command)));
+    };
+    return io::labelled(loop, std::move(id), work(*pool, inbox, std::move(name)));
+  };
+  auto done = [](io::Task<> task) -> io::Task<bool> {
+    co_await std::move(task);
+    co_return true;
+  };
+  // Both at once: each command under its own, whoever is resumed when.
+  auto one = start_task(done(request("request-one", "NOOP")));
+  auto two = start_task(done(request("request-two", "CHECK")));
+  ASSERT_TRUE(pump_until([&] { return one->has_value() && two->has_value(); }));
+  EXPECT_EQ(logger.count("imap command request=request-one tag=a1 command=\"AUTHENTICATE PLAIN\""), 1u);
+  EXPECT_EQ(logger.count("imap command request=request-one tag=a3 command=SELECT"), 1u);
+  EXPECT_EQ(logger.count("imap command request=request-one tag=a4 command=NOOP"), 1u);
+  EXPECT_EQ(logger.count("imap command request=request-two tag=a5 command=CHECK"), 1u);
+  // Nobody's, at no debug level.
+  auto lease = select("INBOX", inbox);
+  EXPECT_TRUE(execute(*lease, simple("NOOP")));
+  const auto lines = logger.count("imap command");
+  logger.set_level(LogLevel::info);
+  auto three = start_task(done(request("request-three", "NOOP")));
+  ASSERT_TRUE(pump_until([&] { return three->has_value(); }));
+  EXPECT_EQ(logger.count("imap command"), lines);
+  EXPECT_EQ(logger.count("INBOX"), 0u);
+  EXPECT_EQ(logger.count("secret"), 0u);
 }
 
 }  // namespace
