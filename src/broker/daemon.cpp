@@ -256,7 +256,7 @@ struct Daemon::Parts {
       if (others) continue;
       auto& shard = router->shard_of(record.account);
       co_await on_loop(shard.loop(), loop(), [&shard, key = record.account]() -> io::Task<Result<>> {
-        co_await shard.close_account(key);
+        co_await shard.close_unused(key);
         co_return Result<>{};
       });
     }

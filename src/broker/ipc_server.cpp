@@ -3,8 +3,11 @@
 // and output_bytes_max of what waits to be written.
 #include "broker/ipc_server.hpp"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
+
+#include "postern/base/secret.hpp"
 
 namespace postern::broker {
 namespace {
@@ -12,6 +15,8 @@ namespace {
 // What may wait to be written on one connection: the credit of its streams bounds it in good order; a worker
 // that grants much and reads nothing is cut off.
 constexpr std::size_t output_bytes_max = 64 * 1024 * 1024;
+// What is set aside for a request's body on the word of its Content-Length.
+constexpr std::size_t body_reserved_max = 64 * 1024;
 
 }  // namespace
 
@@ -176,8 +181,8 @@ class IpcConnection : public std::enable_shared_from_this<IpcConnection> {
 
   static io::Task<> handle(std::shared_ptr<IpcConnection> self, std::shared_ptr<RequestStream> stream) {
     co_await self->server_.handler_(stream);
-    // A handler that ended without an answer: the worker must not wait for ever.
-    if (!stream->is_over() && !stream->answered_) stream->cancel(ipc::CancelReason::broker_error);
+    // A handler that ended without a whole answer: the worker must not wait for ever.
+    if (!stream->is_over() && !stream->answer_ended_) stream->cancel(ipc::CancelReason::broker_error);
     self->forget(stream->id_);
   }
 
@@ -221,18 +226,27 @@ RequestStream::RequestStream(io::Loop& loop, std::weak_ptr<IpcConnection> connec
                              ipc::RequestHead head)
     : connection_(std::move(connection)), id_(id), head_(std::move(head)), changed_(loop) {}
 
+RequestStream::~RequestStream() {
+  for (auto& [name, value] : head_.fields) wipe(value.data(), value.size());
+  wipe(body_.data(), body_.size());
+}
+
 io::Task<Result<std::string>> RequestStream::read_body(std::size_t bytes_max) {
+  // In one piece from the start: a string that grows leaves copies of what may be a password.
   std::string body;
+  body.reserve(
+      std::min<std::uint64_t>(head_.content_length.value_or(0), std::min(bytes_max, body_reserved_max)));
   bool too_large = false;
   while (true) {
     if (over_) co_return fail(ipc::Errc::closed);
     if (!body_.empty()) {
-      const auto piece = std::exchange(body_, {});
+      auto piece = std::exchange(body_, {});
       too_large = too_large || body.size() + piece.size() > bytes_max;
       if (too_large)
         body.clear();
       else
         body += piece;
+      wipe(piece.data(), piece.size());
       if (auto credit = receive_credit_.consume(piece.size()); credit != 0 && !body_ended_) {
         if (auto connection = connection_.lock()) {
           std::string frame;
@@ -250,12 +264,11 @@ io::Task<Result<std::string>> RequestStream::read_body(std::size_t bytes_max) {
   co_return body;
 }
 
-io::Task<Result<>> RequestStream::respond(const ipc::ResponseHead& head, std::string_view body) {
+io::Task<Result<>> RequestStream::respond(const ipc::ResponseHead& head, std::string_view body, bool secret) {
   auto connection = connection_.lock();
   if (!connection || over_) co_return fail(ipc::Errc::closed);
   auto encoded = ipc::encode_response_head(head);
   if (!encoded) co_return fail(encoded.error());
-  answered_ = true;
   std::string frames;
   const auto first = std::min<std::size_t>(body.size(), send_credit_.left());
   frames.reserve(encoded->size() + first + 4 * ipc::frame_header_bytes);
@@ -264,8 +277,13 @@ io::Task<Result<>> RequestStream::respond(const ipc::ResponseHead& head, std::st
     send_credit_.spend(first);
     ipc::append_body(frames, id_, body.substr(0, first), first == body.size());
   }
+  answer_ended_ = first == body.size();
   connection->send(frames);
-  if (first == body.size()) co_return Result<>{};
+  if (secret) {
+    wipe(frames.data(), frames.size());
+    wipe(encoded->data(), encoded->size());
+  }
+  if (answer_ended_) co_return Result<>{};
   co_return co_await send(body.substr(first), true);
 }
 
@@ -274,7 +292,6 @@ io::Task<Result<>> RequestStream::begin(const ipc::ResponseHead& head) {
   if (!connection || over_) co_return fail(ipc::Errc::closed);
   auto encoded = ipc::encode_response_head(head);
   if (!encoded) co_return fail(encoded.error());
-  answered_ = true;
   std::string frames;
   ipc::append_frame(frames, ipc::FrameType::response, 0, id_, *encoded);
   connection->send(frames);
@@ -289,7 +306,8 @@ io::Task<Result<>> RequestStream::send(std::string_view data, bool last) {
     if (piece > 0 || data.empty()) {
       send_credit_.spend(piece);
       std::string frames;
-      ipc::append_body(frames, id_, data.substr(0, piece), last && piece == data.size());
+      answer_ended_ = last && piece == data.size();
+      ipc::append_body(frames, id_, data.substr(0, piece), answer_ended_);
       connection->send(frames);
       data.remove_prefix(piece);
       if (data.empty()) co_return Result<>{};

@@ -27,12 +27,13 @@ class RequestStream {
  public:
   RequestStream(io::Loop& loop, std::weak_ptr<IpcConnection> connection, std::uint32_t id,
                 ipc::RequestHead head);
+  ~RequestStream();  // wipes what of the head may be a credential
 
   const ipc::RequestHead& head() const { return head_; }
   // The whole body; Errc::too_large over `bytes_max` (the rest is thrown away as it comes).
   io::Task<Result<std::string>> read_body(std::size_t bytes_max);
-  // A whole answer in one write.
-  io::Task<Result<>> respond(const ipc::ResponseHead& head, std::string_view body);
+  // A whole answer in one write. `secret`: its frames are wiped behind it.
+  io::Task<Result<>> respond(const ipc::ResponseHead& head, std::string_view body, bool secret = false);
   // An answer in pieces: head, then data until `last`, each waiting for credit.
   io::Task<Result<>> begin(const ipc::ResponseHead& head);
   io::Task<Result<>> send(std::string_view data, bool last);
@@ -47,9 +48,9 @@ class RequestStream {
   friend class IpcConnection;
   std::weak_ptr<IpcConnection> connection_;
   const std::uint32_t id_;
-  const ipc::RequestHead head_;
+  ipc::RequestHead head_;  // not changed before the end
   std::string body_;
-  bool body_ended_ = false, over_ = false, answered_ = false, effects_ = false;
+  bool body_ended_ = false, over_ = false, answer_ended_ = false, effects_ = false;
   ipc::SendCredit send_credit_;
   ipc::ReceiveCredit receive_credit_;
   io::Event changed_;  // body, credit or the end

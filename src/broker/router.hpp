@@ -37,7 +37,8 @@ class Router {
     store::AccountKey key = 0;
     std::string login;
     std::optional<store::TokenHash> session;
-    bool by_cookie = false;
+    bool by_cookie = false, by_web_server = false;
+    session::Credentials own;  // of the session, where there is one
   };
   // What a request is about, and what was found out about it.
   struct Exchange {
@@ -50,7 +51,21 @@ class Router {
   using Authenticated = std::expected<Identity, Answer>;
 
   io::Task<> route(Exchange exchange);
-  io::Task<> answer(Exchange& exchange, Answer answer, ipc::Fields more = {});
+  // `secret`: the answer holds a token, and its copies are wiped.
+  io::Task<> answer(Exchange& exchange, Answer answer, ipc::Fields more = {}, bool secret = false);
+  struct Outcome {
+    Answer answer;
+    bool stale = false, refused = false;
+  };
+  io::Task<Result<Outcome>> run_api(Exchange& exchange, const Identity& identity, std::string body);
+  struct Download;
+  static io::Task<> begin_download(mail::Account& account, const mail::BlobKey& blob, Download& download,
+                                   Result<>& done);
+  io::Task<Result<>> open_download(Exchange& exchange, const Identity& identity, const mail::BlobKey& blob,
+                                   std::shared_ptr<Download> download);
+  static io::Task<> labelled(io::Loop& loop, const Exchange& exchange, io::Task<> task);
+  void release(const Identity& identity, std::shared_ptr<Download> download);
+  Answer download_error(const Error& error) const;
 
   // --- router_auth.cpp ---
   io::Task<Authenticated> authenticate(Exchange& exchange);
@@ -61,6 +76,10 @@ class Router {
   Answer sign_in_error(const Error& error);
   std::string canonical_login(std::string_view login) const;
   std::optional<Answer> forged(const Exchange& exchange) const;
+  std::optional<Answer> forged_beside_web_server(const Exchange& exchange) const;
+  std::optional<Secret> shown_token(const Exchange& exchange) const;
+  void reseal_shown_session(const Exchange& exchange, store::AccountKey key,
+                            const session::Credentials& fresh);
   std::string cookie(std::string_view value, std::int64_t max_age) const;
 
   // --- router.cpp ---
@@ -69,7 +88,8 @@ class Router {
   io::Task<> download(Exchange& exchange);
   io::Task<> stream_blob(Exchange& exchange, Identity identity, mail::BlobKey blob, std::string name,
                          std::string type);
-  io::Task<> refused_by_server(const Identity& identity);
+  io::Task<bool> try_own_credentials(Exchange& exchange, Identity& identity);
+  io::Task<> refused_by_server(Identity& identity);
 
   io::Loop& loop_;
   std::shared_ptr<const Config> config_;

@@ -46,6 +46,14 @@ std::optional<jmap::ApiResponse> Router::forged(const Exchange& exchange) const 
   return std::nullopt;
 }
 
+// What the web server vouches for, a browser repeats by itself as well (a client certificate, Kerberos). Programs send
+// no Origin; a page of another site always does with a POST.
+std::optional<jmap::ApiResponse> Router::forged_beside_web_server(const Exchange& exchange) const {
+  const auto origin = ipc::field(exchange.head().fields, "origin");
+  if (origin.empty() || origin_of(origin) == origin_of(exchange.base_url)) return std::nullopt;
+  return jmap::problem(403, "about:blank", "the request comes from another site");
+}
+
 jmap::ApiResponse Router::sign_in_error(const Error& error) {
   using session::Errc;
   if (error.code == make_error_code(Errc::authentication)) {
@@ -77,24 +85,29 @@ io::Task<Router::Authenticated> Router::by_session(Exchange& exchange, Secret to
     segment_.end_session(*hash);
     co_return std::unexpected(unauthorized());
   }
-  // The master user's password is the broker's own and isn't sealed with each session.
-  if (auto credentials = unpack_credentials(*packed);
-      credentials && credentials->kind == session::Credentials::Kind::master) {
-    credentials->secret = config_->auth.master_password.clone();
-    *packed = pack_credentials(*credentials);
-  }
-  segment_.touch_session(*hash);
-  auto& shard = shard_of(record->account);
-  auto account = co_await on_loop(shard.loop(), loop_,
-                                  [&shard, key = record->account, &packed,
-                                   address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
-                                    co_return shard.resume(key, *packed, address);
-                                  });
-  if (!account) {
+  auto credentials = unpack_credentials(*packed);
+  if (!credentials || credentials->login != record->login) {
+    loop_.logger().warning("a session's credentials are another's", {{"session", store::session_tag(*hash)}});
     segment_.end_session(*hash);
     co_return std::unexpected(unauthorized());
   }
-  co_return Identity{*account, record->account, record->login, hash, by_cookie};
+  // The master user's password is the broker's own and isn't sealed with each session.
+  if (credentials->kind == session::Credentials::Kind::master)
+    credentials->secret = config_->auth.master_password.clone();
+  segment_.touch_session(*hash);
+  auto& shard = shard_of(record->account);
+  auto account = co_await on_loop(shard.loop(), loop_,
+                                  [&shard, key = record->account, &credentials,
+                                   address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
+                                    co_return shard.resume(key, credentials->clone(), address);
+                                  });
+  if (!account) {
+    if (account.error().code == make_error_code(store::Errc::damaged)) segment_.end_session(*hash);
+    co_return std::unexpected(unauthorized());
+  }
+  Identity identity{*account,  record->account, record->login,          hash,
+                    by_cookie, false,           std::move(*credentials)};
+  co_return identity;
 }
 
 io::Task<Router::Authenticated> Router::by_credentials(Exchange& exchange, session::Credentials credentials) {
@@ -106,15 +119,49 @@ io::Task<Router::Authenticated> Router::by_credentials(Exchange& exchange, sessi
   auto& shard = shard_of(key);
   auto account = co_await on_loop(
       shard.loop(), loop_,
-      [&shard, &credentials, address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
-        co_return co_await shard.sign_in(std::move(credentials), address);
+      [&shard, key, &credentials, address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
+        co_return co_await shard.sign_in(key, std::move(credentials), address);
       });
   if (!account) {
     if (account.error().code == make_error_code(session::Errc::authentication))
       loop_.logger().info("sign-in failed", {{"login", login}, {"client", exchange.client_address}});
     co_return std::unexpected(sign_in_error(account.error()));
   }
-  co_return Identity{*account, key, login, std::nullopt, false};
+  Identity identity{*account, key, login, std::nullopt, false, false, {}};
+  co_return identity;
+}
+
+// The token of a session of ours that a request shows, in whatever place.
+std::optional<Secret> Router::shown_token(const Exchange& exchange) const {
+  const auto& fields = exchange.head().fields;
+  if (auto bearer = parse_bearer(ipc::field(fields, "authorization"));
+      bearer && store::hash_token(bearer->expose()))
+    return bearer;
+  auto value = cookie_value(ipc::field(fields, "cookie"), config_->http.cookie_name);
+  if (!value) return std::nullopt;
+  Secret token(*value);
+  wipe(value->data(), value->size());
+  if (!store::hash_token(token.expose())) return std::nullopt;
+  return token;
+}
+
+// Credentials that have just proved good take the place of those that the session shown beside them has sealed (an
+// OAuth token that has expired, an old password): so that session outlives the account's connection.
+void Router::reseal_shown_session(const Exchange& exchange, store::AccountKey key,
+                                  const session::Credentials& fresh) {
+  const auto token = shown_token(exchange);
+  if (!token) return;
+  const auto hash = store::hash_token(token->expose());
+  const auto record = segment_.find_session(*hash);
+  if (!record || record->account != key || record->login != fresh.login) return;
+  const auto sealed = store::unseal_credential(token->expose(), *hash, record->sealed);
+  const auto packed = pack_credentials(fresh);
+  if (!sealed || equal_constant_time(sealed->expose(), packed.expose())) return;
+  const auto resealed =
+      segment_.reseal_session(*hash, store::seal_credential(*token, *hash, packed, loop_.random()));
+  if (!resealed)
+    loop_.logger().warning("a session's credentials can't be replaced",
+                           {{"session", store::session_tag(*hash)}, {"error", resealed.error().to_string()}});
 }
 
 // A session of ours first; then whom the web server has authenticated (its own Authorization field may still
@@ -131,7 +178,9 @@ io::Task<Router::Authenticated> Router::authenticate(Exchange& exchange) {
     credentials.login = head.remote_user;
     credentials.master_login = config_->auth.master_user;
     credentials.secret = config_->auth.master_password.clone();
-    co_return co_await by_credentials(exchange, std::move(credentials));
+    auto identity = co_await by_credentials(exchange, std::move(credentials));
+    if (identity) identity->by_web_server = true;
+    co_return identity;
   }
   if (bearer && config_->auth.oauth) {
     auto login = jwt_claim(bearer->expose(), config_->auth.oauth_username_claims);
@@ -142,7 +191,13 @@ io::Task<Router::Authenticated> Router::authenticate(Exchange& exchange) {
     credentials.kind = session::Credentials::Kind::oauth;
     credentials.login = *login;
     credentials.secret = std::move(*bearer);
-    co_return co_await by_credentials(exchange, std::move(credentials));
+    auto fresh = credentials.clone();
+    auto identity = co_await by_credentials(exchange, std::move(credentials));
+    if (identity) {
+      fresh.login = identity->login;
+      reseal_shown_session(exchange, identity->key, fresh);
+    }
+    co_return identity;
   }
   if (!authorization.empty()) {
     auto basic = config_->auth.basic ? parse_basic(authorization) : std::nullopt;
@@ -181,10 +236,10 @@ io::Task<> Router::login(Exchange& exchange) {
   session::Credentials credentials;
   bool wants_token = false, wrong = body->find('\0') != std::string::npos;
   {
+    // In place, so that there is one copy of the password to wipe.
     rapidjson::Document document;
-    document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(body->data(),
-                                                                                           body->size());
-    wipe(body->data(), body->size());
+    document.Parse<rapidjson::kParseInsituFlag | rapidjson::kParseIterativeFlag |
+                   rapidjson::kParseValidateEncodingFlag>(body->data());
     wrong = wrong || document.HasParseError() || !document.IsObject();
     if (!wrong) {
       auto username = jmap::require_string(document, "username");
@@ -200,6 +255,7 @@ io::Task<> Router::login(Exchange& exchange) {
         wants_token = *token;
       }
     }
+    wipe(body->data(), body->size());
   }
   if (wrong)
     co_return co_await answer(
@@ -210,6 +266,7 @@ io::Task<> Router::login(Exchange& exchange) {
   auto identity = co_await by_credentials(exchange, std::move(credentials));
   if (!identity) co_return co_await answer(exchange, std::move(identity.error()));
   sealed_credentials.login = identity->login;
+  reseal_shown_session(exchange, identity->key, sealed_credentials);
 
   auto token = store::make_token(loop_.random());
   const auto hash = store::hash_token(token.expose());
@@ -247,16 +304,14 @@ io::Task<> Router::login(Exchange& exchange) {
   ipc::Fields more;
   if (!wants_token)
     more.emplace_back("set-cookie", cookie(token.expose(), seconds(config_->auth.session_max)));
-  co_await answer(exchange, std::move(response), std::move(more));
+  co_await answer(exchange, std::move(response), std::move(more), true);
 }
 
 io::Task<> Router::logout(Exchange& exchange) {
   const auto& fields = exchange.head().fields;
-  std::optional<Secret> token = parse_bearer(ipc::field(fields, "authorization"));
-  const bool by_cookie = !token;
-  if (!token)
-    if (auto value = cookie_value(ipc::field(fields, "cookie"), config_->http.cookie_name))
-      token = Secret(*value);
+  const auto bearer = parse_bearer(ipc::field(fields, "authorization"));
+  const bool by_cookie = !bearer || !store::hash_token(bearer->expose());
+  const auto token = shown_token(exchange);
   const auto hash = token ? store::hash_token(token->expose()) : std::nullopt;
   auto record = hash ? segment_.find_session(*hash) : std::nullopt;
   if (by_cookie && record)
@@ -272,7 +327,7 @@ io::Task<> Router::logout(Exchange& exchange) {
     if (!others) {
       auto& shard = shard_of(record->account);
       co_await on_loop(shard.loop(), loop_, [&shard, key = record->account]() -> io::Task<Result<>> {
-        co_await shard.close_account(key);
+        co_await shard.close_unused(key);
         co_return Result<>{};
       });
     }

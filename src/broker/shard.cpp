@@ -12,6 +12,7 @@ namespace {
 
 constexpr Duration housekeeping_interval = std::chrono::seconds(15);
 constexpr std::size_t verifiers_per_account_max = 16;
+constexpr std::size_t refused_per_account_max = 16;
 
 // Two fields of a string, told apart by their lengths.
 void append_field(std::string& out, std::string_view field) {
@@ -129,12 +130,29 @@ AccountPtr Shard::make_account(store::AccountKey key, session::Credentials crede
       std::move(let_go));
 }
 
-io::Task<Result<AccountPtr>> Shard::sign_in(session::Credentials credentials, std::string client_address) {
-  const auto key = account_key(config_->imap, credentials.login);
+namespace {
+
+// Two logins with one key: nobody gets at somebody else's mail by that.
+Error another_login(Logger& logger, std::string_view login) {
+  logger.error("two logins have the same account key, the second is refused", {{"login", login}});
+  return Error(session::Errc::authentication, "the account key is somebody else's");
+}
+
+}  // namespace
+
+AccountPtr Shard::use(Entry& entry) {
+  entry.last_used = loop_.clock().now();
+  entry.close_when_unused = false;
+  return entry.account;
+}
+
+io::Task<Result<AccountPtr>> Shard::sign_in(store::AccountKey key, session::Credentials credentials,
+                                            std::string client_address) {
   const auto digest = verifier_of(credentials);
-  if (auto it = accounts_.find(key); it != accounts_.end() && is_verified(it->second, digest)) {
-    it->second.last_used = loop_.clock().now();
-    co_return it->second.account;
+  if (auto it = accounts_.find(key); it != accounts_.end()) {
+    if (it->second.account->login() != credentials.login)
+      co_return fail(another_login(loop_.logger(), credentials.login));
+    if (is_verified(it->second, digest)) co_return use(it->second);
   }
   if (auto other = trying_.find(digest); other != trying_.end()) {
     auto trial = other->second;
@@ -151,9 +169,8 @@ io::Task<Result<AccountPtr>> Shard::sign_in(session::Credentials credentials, st
 
 io::Task<Result<AccountPtr>> Shard::try_credentials(store::AccountKey key, session::Credentials credentials,
                                                     Digest digest, std::string client_address) {
-  const bool exists = accounts_.contains(key);
   AccountPtr fresh;
-  if (exists) {
+  if (accounts_.contains(key)) {
     // The account is open already: these credentials must prove themselves beside it.
     auto trial = session::Pool::make(loop_, *server_, credentials.clone(), nullptr, client_address);
     auto connected = co_await trial->connect();
@@ -163,40 +180,75 @@ io::Task<Result<AccountPtr>> Shard::try_credentials(store::AccountKey key, sessi
     fresh = make_account(key, credentials.clone(), client_address);
     if (auto connected = co_await fresh->pool().connect(); !connected) co_return fail(connected.error());
   }
+  // Meanwhile others may have closed the account, or opened it by a session's credentials.
   auto& entry = accounts_[key];
-  if (!entry.account) entry.account = fresh ? fresh : make_account(key, credentials.clone(), client_address);
-  if (exists) entry.account->pool().replace_credentials(std::move(credentials));
-  entry.last_used = loop_.clock().now();
-  add_verifier(entry, digest);
-  co_return entry.account;
-}
-
-Result<AccountPtr> Shard::resume(store::AccountKey key, const Secret& packed, std::string client_address) {
-  if (auto it = accounts_.find(key); it != accounts_.end()) {
-    it->second.last_used = loop_.clock().now();
-    return it->second.account;
+  if (entry.account && entry.account->login() != credentials.login)
+    co_return fail(another_login(loop_.logger(), credentials.login));
+  if (!entry.account) {
+    entry.account = fresh ? fresh : make_account(key, std::move(credentials), client_address);
+  } else {
+    entry.account->pool().replace_credentials(std::move(credentials));
+    if (fresh) loop_.spawn(log_out(fresh));
   }
-  auto credentials = unpack_credentials(packed);
-  if (!credentials || account_key(config_->imap, credentials->login) != key)
-    return fail(store::Errc::damaged, "a session's credentials");
-  auto& entry = accounts_[key];
-  entry.account = make_account(key, std::move(*credentials), std::move(client_address));
-  entry.last_used = loop_.clock().now();
-  return entry.account;
+  entry.credentials = digest;
+  entry.refused.clear();
+  add_verifier(entry, digest);
+  co_return use(entry);
 }
 
-AccountPtr Shard::find(store::AccountKey key) {
+io::Task<> Shard::log_out(AccountPtr account) { co_await account->pool().close(); }
+
+Result<AccountPtr> Shard::resume(store::AccountKey key, session::Credentials credentials,
+                                 std::string client_address) {
+  if (account_key(config_->imap, credentials.login) != key)
+    return fail(store::Errc::damaged, "a session's credentials");
+  if (auto it = accounts_.find(key); it != accounts_.end()) {
+    if (it->second.account->login() != credentials.login)
+      return fail(another_login(loop_.logger(), credentials.login));
+    return use(it->second);
+  }
+  auto& entry = accounts_[key];
+  entry.credentials = verifier_of(credentials);
+  entry.account = make_account(key, std::move(credentials), std::move(client_address));
+  return use(entry);
+}
+
+// What the pool signs in with now has been refused: it's no proof of anything any more.
+void Shard::note_refusal(Entry& entry) {
+  const auto& digest = entry.credentials;
+  std::erase_if(entry.verifiers, [&](const Verifier& v) { return v.digest == digest; });
+  if (std::find(entry.refused.begin(), entry.refused.end(), digest) != entry.refused.end()) return;
+  if (entry.refused.size() >= refused_per_account_max) entry.refused.erase(entry.refused.begin());
+  entry.refused.push_back(digest);
+}
+
+AccountPtr Shard::after_refusal(store::AccountKey key, const mail::Account* refused, session::Credentials own,
+                                std::string client_address) {
   auto it = accounts_.find(key);
-  if (it == accounts_.end()) return nullptr;
-  it->second.last_used = loop_.clock().now();
-  return it->second.account;
+  if (it == accounts_.end() || it->second.account.get() != refused) {
+    auto again = resume(key, std::move(own), std::move(client_address));
+    return again ? *again : nullptr;
+  }
+  auto& entry = it->second;
+  if (entry.account->login() != own.login) return nullptr;
+  auto& pool = entry.account->pool();
+  if (pool.refused()) note_refusal(entry);
+  const auto digest = verifier_of(own);
+  if (std::find(entry.refused.begin(), entry.refused.end(), digest) != entry.refused.end()) return nullptr;
+  if (pool.refused()) {
+    pool.replace_credentials(std::move(own));
+    entry.credentials = digest;
+  }
+  return use(entry);
 }
 
 Shard::InFlight::~InFlight() {
   if (!gate_) return;
-  --gate_->running;
-  if (gate_->waiting.empty()) return;
-  gate_->waiting.front()->set();
+  if (gate_->waiting.empty()) {
+    --gate_->running;
+    return;
+  }
+  gate_->waiting.front()->come.set();
   gate_->waiting.pop_front();
 }
 
@@ -209,11 +261,18 @@ io::Task<std::optional<Shard::InFlight>> Shard::enter(store::AccountKey key, Req
   if (it != accounts_.end()) it->second.views_evicted = false;
   const auto most =
       kind == RequestKind::api ? config_->jmap.max_concurrent_requests : concurrent_downloads_max;
-  while (gate->running >= most) {
+  if (gate->running >= most || !gate->waiting.empty()) {
     if (gate->waiting.size() >= requests_waiting_max) co_return std::nullopt;
-    auto turn = std::make_shared<io::Event>(loop_);
+    auto turn = std::make_shared<Turn>(loop_);
     gate->waiting.push_back(turn);
-    co_await turn->wait();
+    // A reload may have raised the limit: those who stand in front go first.
+    for (; gate->running < most && !gate->waiting.empty(); gate->waiting.pop_front()) {
+      ++gate->running;
+      gate->waiting.front()->come.set();
+    }
+    co_await turn->come.wait();
+  } else {
+    ++gate->running;
   }
   co_return InFlight(std::move(gate));
 }
@@ -223,9 +282,17 @@ void Shard::drop(store::AccountKey key) {
   fragments_.drop_account(key);
 }
 
-io::Task<> Shard::close_account(store::AccountKey key, const mail::Account* only) {
+io::Task<> Shard::close_unused(store::AccountKey key, const mail::Account* only) {
   auto it = accounts_.find(key);
   if (it == accounts_.end() || (only != nullptr && it->second.account.get() != only)) co_return;
+  if (it->second.account->pool().refused()) note_refusal(it->second);
+  it->second.close_when_unused = true;
+  if (!it->second.is_used()) co_await close_account(key);
+}
+
+io::Task<> Shard::close_account(store::AccountKey key) {
+  auto it = accounts_.find(key);
+  if (it == accounts_.end()) co_return;
   auto account = it->second.account;
   account->save_state();
   drop(key);
@@ -254,7 +321,7 @@ void Shard::keep_house() {
   for (auto& [key, entry] : accounts_) {
     entry.account->save_state();
     const bool busy = entry.is_busy();
-    if (!busy && now - entry.last_used > config_->cache.account_idle) {
+    if (may_close(entry)) {
       unused.push_back(key);
       continue;
     }
@@ -275,12 +342,19 @@ void Shard::keep_house() {
     bytes -= std::min(bytes, entry->account->view_bytes());
     entry->account->evict_views();
   }
+  // A turn of the loop later, when somebody may have come.
   for (auto key : unused) {
     auto close = [](Shard* self, store::AccountKey account) -> io::Task<> {
-      co_await self->close_account(account);
+      auto it = self->accounts_.find(account);
+      if (it != self->accounts_.end() && self->may_close(it->second)) co_await self->close_account(account);
     };
     loop_.spawn(close(this, key));
   }
+}
+
+bool Shard::may_close(const Entry& entry) const {
+  return !entry.is_used() &&
+         (entry.close_when_unused || loop_.clock().now() - entry.last_used > config_->cache.account_idle);
 }
 
 std::vector<AccountInfo> Shard::accounts() const {

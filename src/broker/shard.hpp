@@ -53,26 +53,41 @@ class Shard {
 
   // --- All of these on the shard's loop ---
 
+  // `key` is account_key() of the credentials' login; a key is but 64 bits of a hash, so an account is somebody's
+  // only if its login is theirs as well.
+
   // The account of credentials that a client has shown just now. They are tried on the IMAP server unless
   // the same have been tried not long ago. Nothing is kept of credentials that were refused.
-  io::Task<Result<AccountPtr>> sign_in(session::Credentials credentials, std::string client_address);
-  // The account of a live session: with `packed` (unsealed by its token) if it isn't open any more.
-  Result<AccountPtr> resume(store::AccountKey key, const Secret& packed, std::string client_address);
-  AccountPtr find(store::AccountKey key);
-  // Nobody has a session there any more: says LOGOUT and forgets it.
-  // With `only`: if it is still that one.
-  io::Task<> close_account(store::AccountKey key, const mail::Account* only = nullptr);
+  io::Task<Result<AccountPtr>> sign_in(store::AccountKey key, session::Credentials credentials,
+                                       std::string client_address);
+  // The account of a live session: made of its credentials (unsealed by its token) if it isn't open any more.
+  // store::Errc::damaged: they are not of that account.
+  Result<AccountPtr> resume(store::AccountKey key, session::Credentials credentials,
+                            std::string client_address);
+  // The server has refused `refused`, an account that a session with `own` credentials used. The account to try once
+  // more, with these, if it was refused because of others'; nullptr: they have been refused themselves.
+  AccountPtr after_refusal(store::AccountKey key, const mail::Account* refused, session::Credentials own,
+                           std::string client_address);
+  // Nobody has a session there any more, or its credentials are refused: says LOGOUT and forgets it, if it is
+  // `only` (where that is given) and no request uses it; else the housekeeping does when nobody does any more, unless
+  // somebody has come again meanwhile.
+  io::Task<> close_unused(store::AccountKey key, const mail::Account* only = nullptr);
   io::Task<> close_all();
 
-  // How many requests of an account run at once; others wait their turn, in order.
+  // How many requests of an account run at once; others wait their turn, in order. A slot goes from hand to hand.
+  struct Turn {
+    explicit Turn(io::Loop& loop) : come(loop) {}
+    io::Event come;
+  };
   struct Gate {
     std::uint32_t running = 0;
-    std::deque<std::shared_ptr<io::Event>> waiting;
+    std::deque<std::shared_ptr<Turn>> waiting;
   };
   // One of them, while it lives.
   class InFlight {
    public:
-    explicit InFlight(std::shared_ptr<Gate> gate) : gate_(std::move(gate)) { ++gate_->running; }
+    // Takes over a slot that has been counted.
+    explicit InFlight(std::shared_ptr<Gate> gate) : gate_(std::move(gate)) {}
     InFlight(InFlight&& other) noexcept = default;
     InFlight& operator=(InFlight&&) = delete;
     ~InFlight();
@@ -105,11 +120,20 @@ class Shard {
   struct Entry {
     AccountPtr account;
     std::vector<Verifier> verifiers;
+    Digest credentials{};         // what the pool signs in with
+    std::vector<Digest> refused;  // of those, what the server has refused; refused_per_account_max
     std::shared_ptr<Gate> api = std::make_shared<Gate>(), downloads = std::make_shared<Gate>();
     bool is_busy() const { return api->running + downloads->running > 0; }
+    // Somebody has it in hand: a request that is being read, runs or waits, or work behind one. Only this loop gives
+    // an account to others, so what is in nobody's hand now stays so.
+    bool is_used() const { return is_busy() || account.use_count() > 1; }
     MonotonicTime last_used;
     bool views_evicted = false;
+    bool close_when_unused = false;
   };
+  // Somebody has come to use it.
+  AccountPtr use(Entry& entry);
+  void note_refusal(Entry& entry);
   Digest verifier_of(const session::Credentials& credentials) const;
   bool is_verified(Entry& entry, const Digest& digest);
   void add_verifier(Entry& entry, const Digest& digest);
@@ -118,6 +142,9 @@ class Shard {
   io::Task<Result<AccountPtr>> try_credentials(store::AccountKey key, session::Credentials credentials,
                                                Digest digest, std::string client_address);
   void keep_house();
+  bool may_close(const Entry& entry) const;
+  io::Task<> close_account(store::AccountKey key);
+  static io::Task<> log_out(AccountPtr account);
   void drop(store::AccountKey key);
 
   const unsigned number_;

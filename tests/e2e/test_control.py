@@ -92,6 +92,19 @@ def test_request_id_from_the_worker_to_the_broker(stack, client):
     wait_for(lambda: request_id in stack.postern.broker.log_tail(500), "the request's id in the broker's log")
 
 
+def test_request_id_from_the_worker_to_the_imap_command(stack, client):
+    stack.postern.control("log-level", "debug")
+    client.newest(client.mailbox("archive")["id"], ("subject",))
+    with open(stack.run.log_file("nginx-access.log"), encoding="utf-8") as log:
+        request_id = log.read().split()[-1]
+    lines = [line for line in stack.postern.broker.log_tail(500).split("\n")
+             if f"imap command request={request_id} tag=a" in line]
+    assert any("command=SELECT" in line for line in lines), lines
+    assert any('command="UID SORT"' in line for line in lines), lines
+    assert any('command="UID FETCH"' in line for line in lines), lines
+    assert not any("Archive" in line for line in lines)
+
+
 @pytest.mark.parametrize("how", ("posternctl", "SIGUSR2"))
 def test_upgrade_loses_nobody(stack, client, how):
     inbox = client.mailbox("inbox")["id"]

@@ -1,5 +1,7 @@
 """Signing in and out: /auth/login and /auth/logout, cookie and token, and what a page of another site can't do."""
 
+import threading
+
 import pytest
 
 from support import jmap, login
@@ -80,6 +82,21 @@ def test_logout(stack, web, reader, sign_in):
     assert one.get("/jmap/session").status == 401
     assert api_status(one) == 401
     assert other.get("/jmap/session").status == 200
+
+
+def test_logout_leaves_the_others_of_the_account_alone(stack, web, person):
+    """Whoever uses the account by Basic goes on with the connection that is there."""
+    with stack.imap.counting() as counted:
+        phone, browser = person.client(web), login.with_cookie(stack, web, person)
+        assert phone.mailboxes()
+        reading = [threading.Thread(target=phone.mailboxes) for _ in range(4)]
+        for thread in reading:
+            thread.start()
+        assert browser.post("/auth/logout", {}).status == 200
+        for thread in reading:
+            thread.join()
+        assert phone.mailboxes()
+    assert counted["LOGIN"] <= 3
 
 
 def test_logout_by_another_site_is_refused(stack, web, reader):

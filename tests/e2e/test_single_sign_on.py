@@ -1,12 +1,15 @@
 """Sign-in without a password of the person's: OAuth tokens, and people whom the web server has authenticated."""
 
+import base64
 import json
 import os
+import time
 
 import pytest
 
 from support import fastcgi, jmap
 from support.postern import Postern
+from support.processes import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +41,17 @@ def session(postern, headers=None, extra=None):
     return status, json.loads(body)["username"] if status == 200 else None
 
 
-def mailboxes(postern, headers=None, extra=None):
-    """Mailbox/get by whoever this is."""
+def mailbox_get(postern, headers=None, extra=None):
+    """The body of a Mailbox/get by whoever this is."""
     _, _, body = fastcgi.request(postern.worker_socket, "GET", "/jmap/session", headers, extra=extra)
     account = json.loads(body)["primaryAccounts"][jmap.MAIL]
-    request = json.dumps({"using": [jmap.CORE, jmap.MAIL],
-                          "methodCalls": [["Mailbox/get", {"accountId": account}, "0"]]}).encode()
+    return json.dumps({"using": [jmap.CORE, jmap.MAIL],
+                       "methodCalls": [["Mailbox/get", {"accountId": account}, "0"]]}).encode()
+
+
+def mailboxes(postern, headers=None, extra=None):
+    """Mailbox/get by whoever this is."""
+    request = mailbox_get(postern, headers, extra)
     status, _, body = fastcgi.request(postern.worker_socket, "POST", "/jmap/api", {
         "Content-Type": "application/json", "Origin": "https://localhost", **(headers or {})}, request, extra=extra)
     assert status == 200, body
@@ -84,6 +92,65 @@ def test_wrong_oauth_token(stack, postern, person, token):
 def test_oauth_is_off_unless_configured(stack, person):
     status, _, _ = fastcgi.request(stack.postern.worker_socket, "GET", "/jmap/session", bearer(stack, person))
     assert status == 401
+
+
+def log_in(stack, postern, oauth_token, headers=None, token=True):
+    """What /auth/login answers to an access token: the header that goes on with the new session."""
+    claims = json.loads(base64.urlsafe_b64decode(oauth_token.split(".")[1] + "==="))
+    body = json.dumps({"username": claims["sub"], "accessToken": oauth_token, "token": token}).encode()
+    status, fields, content = fastcgi.request(postern.worker_socket, "POST", "/auth/login", {
+        "Content-Type": "application/json", **(headers or {})}, body)
+    assert status == 200, content
+    if token:
+        return {"Authorization": jmap.bearer(stack.run.register_secret(json.loads(content)["token"]))}
+    cookie = fields["set-cookie"].split(";")[0]
+    stack.run.register_secret(cookie.split("=", 1)[1])
+    return {"Cookie": cookie}
+
+
+def restart_when_expired(postern, ends):
+    wait_for(lambda: time.time() > ends, "the end of the first token")
+    postern.broker.restart()
+
+
+def test_a_session_is_kept_alive_by_a_fresh_oauth_token(stack, postern, person):
+    """Shown beside a session, at a login or in Authorization, it takes the place of the one that is sealed there."""
+    first, ends = stack.dovecot.token(person.user, 3), time.time() + 4
+    by_login = log_in(stack, postern, first)
+    by_cookie = log_in(stack, postern, first, token=False)
+    log_in(stack, postern, stack.dovecot.token(person.user), by_login)
+    assert session(postern, {**bearer(stack, person), **by_cookie}) == (200, person.user)
+    stranger = stack.person("sso", messages=0)
+    assert session(postern, {**bearer(stack, stranger), **by_cookie}) == (200, stranger.user)
+    restart_when_expired(postern, ends)
+    assert mailboxes(postern, by_login)
+    postern.broker.restart()
+    assert mailboxes(postern, by_cookie)
+
+
+def test_a_session_with_a_good_token_outlives_one_with_an_expired_one(stack, postern, person):
+    first, ends = stack.dovecot.token(person.user, 3), time.time() + 4
+    old, new = log_in(stack, postern, first), log_in(stack, postern, stack.dovecot.token(person.user))
+    restart_when_expired(postern, ends)
+    # The account is opened with the old session's token, which is tried when the new one asks for mail.
+    assert session(postern, old) == (200, person.user)
+    assert mailboxes(postern, new)
+    postern.broker.restart()
+    assert session(postern, old) == (200, person.user)
+    status, _, _ = fastcgi.request(postern.worker_socket, "POST", "/jmap/api",
+                                   {"Content-Type": "application/json", **old}, mailbox_get(postern, old))
+    assert status == 401
+    assert session(postern, old)[0] == 401
+    assert mailboxes(postern, new)
+
+
+def test_a_page_of_another_site_cannot_use_remote_user(stack, postern, person):
+    extra = {"REMOTE_USER": person.user}
+    body = b'{"using": ["urn:ietf:params:jmap:core"], "methodCalls": [["Core/echo", {}, "c"]]}'
+    for origin, expected in ((None, 200), ("https://localhost", 200), ("https://evil.example", 403), ("null", 403)):
+        headers = {"Content-Type": "application/json", **({"Origin": origin} if origin else {})}
+        status, _, _ = fastcgi.request(postern.worker_socket, "POST", "/jmap/api", headers, body, extra=extra)
+        assert status == expected, origin
 
 
 def test_remote_user(stack, postern, person):

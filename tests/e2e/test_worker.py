@@ -1,8 +1,11 @@
 """The workers behind nginx, spoken to by FastCGI directly and through slow clients."""
 
 import contextlib
+import json
 import socket
 import time
+
+import pytest
 
 from support import fastcgi, jmap
 from support.postern import WORKER_PROCESSES, WORKER_THREADS
@@ -80,3 +83,21 @@ def test_slow_reader_of_a_large_download_holds_nobody_up(stack, web, reader):
         while piece := connection.recv(65536):
             received += len(piece)
         assert received > email["size"]
+
+
+def test_urls_below_a_mount_path(stack, reader):
+    """As a location with POSTERN_PREFIX gives it, and for /.well-known/jmap, which is at the root all the same."""
+    authorization = {"Authorization": jmap.basic(reader.user, reader.password)}
+    for prefix in ("/mail", "/jmap"):
+        for target in ("/.well-known/jmap", f"{prefix}/jmap/session"):
+            status, _, body = fastcgi.request(stack.postern.worker_socket, "GET", target, authorization,
+                                              extra={"POSTERN_PREFIX": prefix})
+            assert status == 200, (target, body)
+            for name in ("apiUrl", "downloadUrl"):
+                assert json.loads(body)[name].startswith(f"https://localhost{prefix}/jmap/"), (target, name)
+
+
+@pytest.mark.parametrize("method", ("OS", "T", "P", "POS", "GET, HEAD", ""))
+def test_a_part_of_a_method_is_none(stack, method):
+    for target in ("/jmap/api", "/jmap/session"):
+        assert fastcgi.request(stack.postern.worker_socket, method, target)[0] in (400, 405)

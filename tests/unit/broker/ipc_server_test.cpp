@@ -35,10 +35,15 @@ struct IpcServerTest : test::LoopFixture {
     std::filesystem::remove_all(folder);
   }
 
-  // A request that isn't answered before `release`, and then with a cancel: its handler has no answer.
+  // A request that isn't answered before `release`, and then with a cancel: its handler has no answer. Or the handler
+  // begins one and ends in the middle.
   static io::Task<> hold(IpcServerTest& self, std::shared_ptr<RequestStream> stream) {
+    if (self.begin_only) {
+      EXPECT_TRUE(co_await stream->begin({}));
+      EXPECT_TRUE(co_await stream->send("half of it", false));
+      co_return;
+    }
     co_await self.release.wait();
-    static_cast<void>(stream);
   }
   void send(const std::string& frames) { EXPECT_TRUE(await(worker->write_all(frames))); }
   static std::string request(std::uint32_t stream) {
@@ -53,7 +58,7 @@ struct IpcServerTest : test::LoopFixture {
                       ipc::encode_request_head(head).value());
     return frame;
   }
-  // The next cancel that the broker sends; it sends nothing but that and its hello.
+  // The next cancel that the broker sends; it sends nothing but that and its hello, and what an answer began with.
   std::pair<std::uint32_t, ipc::CancelReason> next_cancel() {
     for (;;) {
       std::string_view left = received;
@@ -65,7 +70,8 @@ struct IpcServerTest : test::LoopFixture {
           received = std::string(left);
           return cancel;
         }
-        EXPECT_EQ((*frame)->type, ipc::FrameType::hello);
+        EXPECT_TRUE((*frame)->type == ipc::FrameType::hello || begin_only);
+        EXPECT_FALSE((*frame)->ends_stream());
       }
       received = std::string(left);
       const auto got = await(worker->read_some(buffer));
@@ -74,6 +80,7 @@ struct IpcServerTest : test::LoopFixture {
     }
   }
 
+  bool begin_only = false;
   std::string folder, received;
   std::array<char, 4096> buffer{};
   io::Event release{loop};
@@ -100,6 +107,12 @@ TEST_F(IpcServerTest, StreamsOfAConnectionAreBounded) {
   ASSERT_TRUE(pump_until([&] { return server->counters().streams_open == 0; }));
   send(request(most + 2));
   EXPECT_EQ(next_cancel(), std::pair(most + 2, ipc::CancelReason::broker_error));
+}
+
+TEST_F(IpcServerTest, AnAnswerThatEndsInTheMiddleIsCancelled) {
+  begin_only = true;
+  send(request(1));
+  EXPECT_EQ(next_cancel(), std::pair(1u, ipc::CancelReason::broker_error));
 }
 
 }  // namespace

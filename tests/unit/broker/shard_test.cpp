@@ -1,0 +1,243 @@
+// The accounts of a shard against the test IMAP server: whose they are, whose credentials they use, when they close.
+#include "broker/shard.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "imapd/test_imapd.hpp"
+#include "support/capture_log.hpp"
+
+namespace postern::broker {
+namespace {
+
+using namespace std::chrono_literals;
+
+session::Credentials credentials_of(std::string login, std::string_view password) {
+  session::Credentials credentials;
+  credentials.login = std::move(login);
+  credentials.secret = Secret(password);
+  return credentials;
+}
+
+struct ShardTest : ::testing::Test {
+  ShardTest() {
+    char name[] = "/tmp/postern-shard-XXXXXX";
+    folder = ::mkdtemp(name);
+    store::SegmentOptions options;
+    options.path = folder + "/segment";
+    options.sessions_max = options.accounts_max = options.redirects_max = 64;
+    store::RecoveryReport report;
+    segment = store::SegmentWriter::open(options, clock, report).value();
+    testimapd::Options imap;
+    imap.users = {{"alice", "new"}, {"bob", "secret"}};
+    imapd = std::make_unique<testimapd::TestImapd>(imap);
+    imapd->start();
+    auto made = std::make_shared<Config>();
+    made->imap.endpoint = {"127.0.0.1", imapd->port()};
+    made->imap.tls = session::TlsMode::none;
+    made->jmap.max_concurrent_requests = 1;
+    config = made;
+    shard = std::make_unique<Shard>(0, config, *segment, clock, random, logger, nullptr);
+  }
+  ~ShardTest() override {
+    shard.reset();
+    segment.reset();
+    std::filesystem::remove_all(folder);
+  }
+
+  bool pump_until(const std::function<bool()>& condition) {
+    const auto end = std::chrono::steady_clock::now() + 10s;
+    while (std::chrono::steady_clock::now() < end) {
+      shard->loop().poll();
+      if (condition()) return true;
+      shard->loop().context().run_one_for(5ms);
+    }
+    return false;
+  }
+  template <typename T>
+  std::shared_ptr<std::optional<T>> start(io::Task<T> task) {
+    auto cell = std::make_shared<std::optional<T>>();
+    shard->loop().spawn([](io::Task<T> t, std::shared_ptr<std::optional<T>> c) -> io::Task<> {
+      c->emplace(co_await std::move(t));
+    }(std::move(task), cell));
+    shard->loop().poll();
+    return cell;
+  }
+  template <typename T>
+  T await(io::Task<T> task) {
+    auto cell = start(std::move(task));
+    if (!pump_until([&] { return cell->has_value(); })) throw std::runtime_error("it didn't end");
+    return std::move(**cell);
+  }
+  void await_void(io::Task<> task) {
+    await([](io::Task<> t) -> io::Task<bool> {
+      co_await std::move(t);
+      co_return true;
+    }(std::move(task)));
+  }
+  store::AccountKey key_of(std::string_view login) const { return account_key(config->imap, login); }
+  Result<AccountPtr> sign_in(const std::string& login, std::string_view password) {
+    return await(shard->sign_in(key_of(login), credentials_of(login, password), "192.0.2.7"));
+  }
+  AccountPtr resume(const std::string& login, std::string_view password) {
+    return shard->resume(key_of(login), credentials_of(login, password), "192.0.2.7").value_or(nullptr);
+  }
+  AccountPtr after_refusal(const AccountPtr& account, std::string_view password) {
+    return shard->after_refusal(key_of("alice"), account.get(), credentials_of("alice", password), "");
+  }
+  bool works(const AccountPtr& account) { return await(account->mailboxes()).has_value(); }
+  std::uint64_t refusals() { return imapd->counts().login_failures; }
+
+  std::string folder;
+  ManualClock clock;
+  SystemRandom random;
+  test::CaptureLogger logger;
+  std::unique_ptr<store::SegmentWriter> segment;
+  std::unique_ptr<testimapd::TestImapd> imapd;
+  std::shared_ptr<const Config> config;
+  std::unique_ptr<Shard> shard;
+};
+
+TEST_F(ShardTest, AnAccountOpenedWithAnOldPasswordIsTriedOnceMoreWithTheNewOne) {
+  auto by_old = resume("alice", "old");
+  EXPECT_FALSE(works(by_old));
+  // The session with the new password finds it refused, and mends it.
+  auto by_new = resume("alice", "new");
+  EXPECT_EQ(by_new, by_old);
+  EXPECT_FALSE(works(by_new));
+  auto again = after_refusal(by_new, "new");
+  ASSERT_EQ(again, by_old);
+  EXPECT_TRUE(works(again));
+  EXPECT_EQ(refusals(), 1u);
+  // The one with the old password, refused as it was, isn't tried again, and harms nobody.
+  EXPECT_EQ(after_refusal(by_old, "old"), nullptr);
+  EXPECT_TRUE(works(again));
+  EXPECT_EQ(refusals(), 1u);
+}
+
+TEST_F(ShardTest, TheSameRefusedCredentialsAreNotTriedAgain) {
+  auto account = resume("alice", "old");
+  EXPECT_FALSE(works(account));
+  EXPECT_EQ(after_refusal(account, "old"), nullptr);
+  // Others' that are wrong as well are tried once.
+  EXPECT_EQ(after_refusal(account, "older"), account);
+  EXPECT_FALSE(works(account));
+  EXPECT_EQ(after_refusal(account, "older"), nullptr);
+  EXPECT_EQ(after_refusal(account, "old"), nullptr);
+  EXPECT_EQ(refusals(), 2u);
+}
+
+TEST_F(ShardTest, AfterARefusalAnAccountOpenedAnewIsUsed) {
+  auto old = resume("alice", "old");
+  EXPECT_FALSE(works(old));
+  const auto* gone = old.get();
+  old.reset();
+  await_void(shard->close_unused(key_of("alice"), gone));
+  EXPECT_EQ(shard->account_count(), 0u);
+  auto fresh = resume("alice", "new");
+  EXPECT_TRUE(works(fresh));
+  // A request that was refused on another one; and closing another one leaves this one alone.
+  const auto* other = reinterpret_cast<const mail::Account*>(&clock);
+  EXPECT_EQ(shard->after_refusal(key_of("alice"), other, credentials_of("alice", "old"), ""), fresh);
+  fresh.reset();
+  await_void(shard->close_unused(key_of("alice"), other));
+  EXPECT_EQ(shard->account_count(), 1u);
+}
+
+TEST_F(ShardTest, ARefusalIsNoProofAnyMore) {
+  auto account = sign_in("alice", "new").value();
+  imapd->control("password alice newer");
+  imapd->control("drop alice");
+  ASSERT_TRUE(pump_until([&] { return !account->pool().connected(); }));
+  EXPECT_TRUE(sign_in("alice", "new")) << "within verifier_lifetime";
+  EXPECT_FALSE(works(account));
+  const auto* only = account.get();
+  await_void(shard->close_unused(key_of("alice"), only));  // in use here: it stays, but
+  EXPECT_FALSE(sign_in("alice", "new")) << "it was refused meanwhile";
+  EXPECT_TRUE(sign_in("alice", "newer"));
+}
+
+TEST_F(ShardTest, AKeyIsNotEnoughToBeSomebody) {
+  auto alice = sign_in("alice", "new");
+  ASSERT_TRUE(alice);
+  // As if bob's key were the same.
+  auto bob = await(shard->sign_in(key_of("alice"), credentials_of("bob", "secret"), ""));
+  ASSERT_FALSE(bob);
+  EXPECT_EQ(bob.error().code, make_error_code(session::Errc::authentication));
+  EXPECT_FALSE(shard->resume(key_of("alice"), credentials_of("bob", "secret"), ""));
+  EXPECT_EQ(shard->after_refusal(key_of("alice"), alice->get(), credentials_of("bob", "secret"), ""),
+            nullptr);
+  EXPECT_TRUE(works(*alice));
+  EXPECT_EQ(imapd->counts("bob").logins, 0u);
+  EXPECT_EQ(logger.count("the same account key"), 1u);
+}
+
+TEST_F(ShardTest, AKeyTakenWhileCredentialsAreTriedIsNotGivenAway) {
+  auto trying = start(shard->sign_in(key_of("alice"), credentials_of("bob", "secret"), ""));
+  auto alice = resume("alice", "new");
+  ASSERT_TRUE(pump_until([&] { return trying->has_value(); }));
+  EXPECT_FALSE(**trying);
+  EXPECT_EQ(resume("alice", "new"), alice);
+}
+
+TEST_F(ShardTest, CredentialsTriedBesideASessionThatOpensTheAccount) {
+  auto trying = start(shard->sign_in(key_of("alice"), credentials_of("alice", "new"), ""));
+  auto by_session = resume("alice", "old");
+  ASSERT_TRUE(pump_until([&] { return trying->has_value(); }));
+  ASSERT_TRUE(**trying);
+  EXPECT_EQ(***trying, by_session);
+  EXPECT_TRUE(works(by_session)) << "with the password that has just been given";
+}
+
+TEST_F(ShardTest, AnAccountInUseIsClosedWhenNobodyUsesItAnyMore) {
+  auto account = sign_in("alice", "new").value();
+  await_void(shard->close_unused(key_of("alice")));
+  EXPECT_EQ(shard->account_count(), 1u);
+  EXPECT_TRUE(works(account)) << "somebody's request goes on";
+  clock.advance(15s);
+  shard->loop().poll();
+  EXPECT_EQ(shard->account_count(), 1u);
+  account.reset();
+  clock.advance(15s);
+  ASSERT_TRUE(pump_until([&] { return shard->account_count() == 0; }));
+}
+
+TEST_F(ShardTest, AnAccountThatIsUsedAgainStaysOpen) {
+  auto account = sign_in("alice", "new").value();
+  await_void(shard->close_unused(key_of("alice")));
+  account.reset();
+  EXPECT_TRUE(sign_in("alice", "new"));
+  clock.advance(15s);
+  shard->loop().poll();
+  clock.advance(15s);
+  shard->loop().poll();
+  EXPECT_EQ(shard->account_count(), 1u);
+  EXPECT_EQ(imapd->counts().logins, 1u);
+}
+
+TEST_F(ShardTest, RequestsOfAnAccountRunInTheOrderOfComing) {
+  auto account = sign_in("alice", "new").value();
+  const auto enter = [&] { return start(shard->enter(key_of("alice"), Shard::RequestKind::api)); };
+  auto first = enter();
+  ASSERT_TRUE(first->has_value());
+  auto second = enter(), third = enter();
+  EXPECT_FALSE(second->has_value());
+  first->reset();
+  // Who comes between the end of one and the beginning of the next stands behind.
+  auto late = enter();
+  EXPECT_TRUE(second->has_value());
+  EXPECT_FALSE(third->has_value());
+  EXPECT_FALSE(late->has_value());
+  second->reset();
+  shard->loop().poll();
+  EXPECT_TRUE(third->has_value());
+  EXPECT_FALSE(late->has_value());
+  third->reset();
+  shard->loop().poll();
+  EXPECT_TRUE(late->has_value());
+}
+
+}  // namespace
+}  // namespace postern::broker
