@@ -448,6 +448,10 @@ std::vector<std::string> keep_fixed_sections(Config& fresh, const Config& runnin
     fresh.written.erase(section);
     if (in_before) fresh.written[section] = before->second;
   }
+  if (fresh.log.target != running.log.target) changed.emplace_back("log.target");
+  if (fresh.cache.fragments_bytes != running.cache.fragments_bytes) changed.emplace_back("cache.fragments");
+  fresh.log.target = running.log.target;
+  fresh.cache.fragments_bytes = running.cache.fragments_bytes;
   fresh.server = running.server;
   fresh.imap = running.imap;
   fresh.ipc = running.ipc;

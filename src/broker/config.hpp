@@ -109,7 +109,7 @@ Result<Config> parse_config(std::string_view toml, const std::string& file_name)
 Result<> check_users(const Config& config);
 
 // A reload takes over what a running broker can change. `fresh` keeps what it can't as it is in `running`; returned
-// are the sections that differ there and so need a restart.
+// are the sections ("imap") and keys ("log.target") that differ there and so need a restart.
 std::vector<std::string> keep_fixed_sections(Config& fresh, const Config& running);
 
 }  // namespace postern::broker

@@ -285,7 +285,7 @@ struct Daemon::Parts {
   }
 
   // What may change in a running broker does; the rest is told to need a restart. A bad file changes nothing.
-  // Returns the sections that need a restart.
+  // Returns the sections and keys that need a restart.
   Result<std::vector<std::string>> reload() {
     auto fresh = load_config(config_path);
     if (!fresh) {
@@ -294,9 +294,9 @@ struct Daemon::Parts {
       return fail(fresh.error());
     }
     auto need_restart = keep_fixed_sections(*fresh, *config);
-    for (const auto& section : need_restart)
-      logger->warning("a section of the configuration has changed that only a restart takes over",
-                      {{"section", section}});
+    for (const auto& name : need_restart)
+      logger->warning("a section or key of the configuration has changed that only a restart takes over",
+                      {{"name", name}});
     auto shared = std::make_shared<const Config>(std::move(*fresh));
     logger->set_level(shared->log.level);
     config = shared;

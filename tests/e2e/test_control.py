@@ -124,11 +124,13 @@ def test_reload(stack, client):
 
 
 def test_reload_tells_what_needs_a_restart(stack, client):
-    stack.postern.configure({"imap": {"connections_per_account": 3},
+    stack.postern.configure({"imap": {"connections_per_account": 3}, "cache": {"fragments": "9MB"},
                              "http": {"public_url": "https://mail.example.org"}})
-    assert stack.postern.control("reload")["needRestart"] == ["imap"]
+    assert stack.postern.control("reload")["needRestart"] == ["imap", "cache.fragments"]
+    assert "only a restart takes over name=cache.fragments" in stack.postern.broker.log_tail().replace('"', "")
     assert client.get("/jmap/session").json["apiUrl"].startswith("https://mail.example.org/")
     del stack.postern.tables["imap"]["connections_per_account"], stack.postern.tables["http"]
+    del stack.postern.tables["cache"]
     stack.postern.configure({})
     assert stack.postern.control("reload")["needRestart"] == []
 

@@ -337,5 +337,15 @@ TEST(Config, AReloadKeepsWhatNeedsARestart) {
   EXPECT_THAT(keep_fixed_sections(*back, *again), IsEmpty());
 }
 
+TEST(Config, AReloadTellsKeysThatNeedARestart) {
+  const auto running = parse("[log]\ntarget = \"stderr\"\n[cache]\nfragments = \"8MB\"\nviews = \"8MB\"\n");
+  auto fresh = parse("[log]\ntarget = \"syslog\"\n[cache]\nfragments = \"9MB\"\nviews = \"9MB\"\n");
+  ASSERT_TRUE(running && fresh);
+  EXPECT_THAT(keep_fixed_sections(*fresh, *running), ElementsAre("log.target", "cache.fragments"));
+  EXPECT_EQ(fresh->log.target, LogTarget::stderr_text);
+  EXPECT_EQ(fresh->cache.fragments_bytes, running->cache.fragments_bytes);
+  EXPECT_NE(fresh->cache.views_bytes, running->cache.views_bytes);
+}
+
 }  // namespace
 }  // namespace postern::broker
