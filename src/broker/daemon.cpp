@@ -317,6 +317,7 @@ struct Daemon::Parts {
 
   // No new requests; those under way get their grace; then the IMAP connections say LOGOUT.
   io::Task<> finish() {
+    segment->set_draining(true);  // until the next broker's segment
     ipc->drain();
     const auto deadline = clock.now() + config->server.stop_grace;
     while (ipc->counters().streams_open > 0 && clock.now() < deadline)

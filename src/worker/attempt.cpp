@@ -59,7 +59,13 @@ Attempt::Action Attempt::connection_lost() {
 }
 
 Attempt::Action Attempt::cancelled(bool refused) {
-  if (refused && state_ == State::sent) return connection_lost();
+  // Not begun, so it counts for nothing; the deadline ends it.
+  if (refused && state_ == State::sent) {
+    if (!body_whole_) return give_up(Unavailable::broker_away);
+    --sends_;
+    state_ = State::waiting;
+    return again();
+  }
   switch (state_) {
     case State::responding: state_ = State::finished; return Action::cut_off;
     case State::effects: return give_up(Unavailable::outcome_unknown);

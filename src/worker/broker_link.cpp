@@ -162,9 +162,9 @@ std::expected<std::shared_ptr<BrokerConnection>, Unavailable> BrokerLink::get(Mo
   return result;
 }
 
-void BrokerLink::pause() {
+bool BrokerLink::pause() {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, broker_connect_pause, [this] { return stopping_; });
+  return !changed_.wait_for(lock, broker_connect_pause, [this] { return stopping_; });
 }
 
 void BrokerLink::renew() {

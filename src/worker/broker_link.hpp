@@ -40,8 +40,8 @@ class BrokerLink {
 
   // The connection for a new stream; where there is none, tries until `deadline`.
   std::expected<std::shared_ptr<BrokerConnection>, Unavailable> get(MonotonicTime deadline);
-  // Waits a moment before the same request is sent again, unless stop() comes.
-  void pause();
+  // Waits a moment before the same request is sent again; false if stop() came.
+  bool pause();
   void renew();  // new streams go over a new connection
   void stop();   // nobody waits any more; connections that are there can still be used
 

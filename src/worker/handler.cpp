@@ -83,6 +83,10 @@ void Handler::exchange(const std::string& encoded) {
   Attempt attempt(context_.clock, context_.options.broker_wait);
   auto action = attempt.begin();
   while (action == Attempt::Action::send) {
+    if (const auto why = wait_while_draining(attempt)) {
+      action = attempt.no_broker(*why);
+      break;
+    }
     auto connection = context_.link.get(attempt.deadline());
     if (!connection) {
       action = attempt.no_broker(connection.error());
@@ -105,6 +109,15 @@ void Handler::exchange(const std::string& encoded) {
     case Attempt::Action::send:
     case Attempt::Action::none: return;
   }
+}
+
+// A broker that is about to go takes no requests: the next one does, or this one when it has thought better of it.
+std::optional<Unavailable> Handler::wait_while_draining(Attempt& attempt) {
+  while (context_.segment.draining()) {
+    if (context_.clock.now() >= attempt.deadline()) return Unavailable::broker_away;
+    if (!context_.link.pause()) return Unavailable::stopping;
+  }
+  return std::nullopt;
 }
 
 Attempt::Action Handler::settle(Step step, Attempt& attempt, BrokerConnection& connection) {

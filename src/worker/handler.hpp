@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,7 @@ class Handler {
   void run();
   void answer(const Answer& answer);
   void exchange(const std::string& encoded);
+  std::optional<Unavailable> wait_while_draining(Attempt& attempt);
   Attempt::Action settle(Step step, Attempt& attempt, BrokerConnection& connection);
   Step try_once(std::shared_ptr<BrokerConnection> connection, const std::string& encoded, Attempt& attempt);
   // These two return nothing while the try goes on.

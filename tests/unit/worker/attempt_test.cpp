@@ -91,6 +91,25 @@ TEST_F(AttemptTest, Cancelled) {
   EXPECT_EQ(attempt.why(), Unavailable::broker_failed);
 }
 
+TEST_F(AttemptTest, WhatWasRefusedCountsForNothingUntilTheDeadline) {
+  attempt.deadline();
+  for (unsigned i = 0; i < 3 * Attempt::sends_max; ++i) {
+    attempt.sent();
+    ASSERT_EQ(attempt.cancelled(true), Action::send) << i;
+  }
+  attempt.sent();
+  clock.advance(5s);
+  EXPECT_EQ(attempt.cancelled(true), Action::answer);
+  EXPECT_EQ(attempt.why(), Unavailable::broker_away);
+}
+
+TEST_F(AttemptTest, WhatWasRefusedCanBeSentAgainOnlyWithItsWholeBody) {
+  attempt.sent();
+  attempt.body_dropped();
+  EXPECT_EQ(attempt.cancelled(true), Action::answer);
+  EXPECT_EQ(attempt.why(), Unavailable::broker_away);
+}
+
 TEST_F(AttemptTest, RefusedAfterEffectsIsUnknown) {
   attempt.sent();
   attempt.effects_announced();

@@ -707,6 +707,34 @@ TEST_F(WorkerTest, ABodyAtTheLimitPasses) {
   EXPECT_EQ(client.read().status(), "200");
 }
 
+TEST_F(WorkerTest, WhileTheBrokerDrainsRequestsWaitForTheNextOne) {
+  start_broker();
+  const SystemClock clock;
+  store::RecoveryReport report;
+  store::SegmentOptions options;
+  options.path = folder_ / "segment";
+  options.sessions_max = options.accounts_max = options.redirects_max = 64;
+  auto segment = store::SegmentWriter::open(options, clock, report);
+  ASSERT_TRUE(segment) << segment.error().to_string();
+  (*segment)->set_draining(true);
+  start_worker({"--broker-wait", "1"});
+  // Nothing is sent, and after the wait it's as if there were no broker.
+  auto client = web();
+  client.request("GET", "/jmap/session");
+  const auto refused = client.read();
+  EXPECT_EQ(refused.status(), "503");
+  EXPECT_THAT(refused.head, HasSubstr("retry-after: "));
+  EXPECT_TRUE(broker_->nobody_connects(0ms));
+  // It goes on when that is over.
+  auto patient = web();
+  patient.request("GET", "/jmap/session");
+  EXPECT_TRUE(broker_->nobody_connects(100ms));
+  (*segment)->set_draining(false);
+  auto peer = broker_->accept();
+  peer.respond(peer.request().first, "here");
+  EXPECT_EQ(patient.read().body, "here");
+}
+
 TEST_F(WorkerTest, DeadSessionsAreRefusedBeforeTheirBodyIsRead) {
   start_broker();
   const SystemClock clock;
