@@ -48,10 +48,12 @@ std::unexpected<Rejection> reject(unsigned status, std::string detail) {
   return std::unexpected(Rejection{status, std::move(detail)});
 }
 
+// Hexadecimal (nginx), UUIDs, and the alphabet of mod_unique_id, which has "@" and "-" besides letters and digits.
 bool is_request_id(std::string_view s) {
   return s.size() >= request_id_bytes_min && s.size() <= request_id_bytes_max &&
          std::ranges::all_of(s, [](char c) {
-           return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+           return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+                  c == '@' || c == '_';
          });
 }
 
@@ -104,11 +106,17 @@ bool is_prefix_of(std::string_view prefix, std::string_view target) {
          path[prefix.size()] == '/';
 }
 
+// RFC 8620, section 2.2: the one URL that is at the root of its host, wherever Postern is mounted.
+constexpr std::string_view well_known_path = "/.well-known/jmap";
+
 std::string_view choose_prefix(const Raw& raw, const HeadOptions& options, std::string_view target) {
-  std::string_view prefix = !raw.prefix.empty()               ? raw.prefix
-                            : options.prefix_from_script_name ? raw.script_name
-                                                              : std::string_view(options.prefix);
+  const bool from_script_name = raw.prefix.empty() && options.prefix_from_script_name;
+  std::string_view prefix = !raw.prefix.empty() ? raw.prefix
+                            : from_script_name  ? raw.script_name
+                                                : std::string_view(options.prefix);
   while (prefix.ends_with('/')) prefix.remove_suffix(1);
+  // What is configured holds there, too: the URLs in its answer are below the prefix.
+  if (!from_script_name && prefix.starts_with('/') && without_query(target) == well_known_path) return prefix;
   return is_prefix_of(prefix, target) ? prefix : std::string_view();
 }
 
@@ -165,7 +173,8 @@ std::expected<std::string, Rejection> encode_head(const ipc::RequestHead& head) 
 }
 
 std::string_view path_of(const ipc::RequestHead& head) {
-  return without_query(head.target).substr(head.script_name.size());
+  const auto path = without_query(head.target);
+  return path.starts_with(head.script_name) ? path.substr(head.script_name.size()) : path;
 }
 
 }  // namespace postern::worker

@@ -78,6 +78,7 @@ TEST(RequestHead, RequestIdAtTheLimitsAndOnePast) {
   EXPECT_EQ(id_of(std::string(request_id_bytes_min - 1, 'a')), made);
   EXPECT_EQ(id_of(std::string(request_id_bytes_max, 'Z')), std::string(request_id_bytes_max, 'Z'));
   EXPECT_EQ(id_of(std::string(request_id_bytes_max + 1, 'Z')), made);
+  EXPECT_EQ(id_of("ZR7@kX8AAQEAAB-bQyIAAAAB"), "ZR7@kX8AAQEAAB-bQyIAAAAB") << "mod_unique_id's";
   EXPECT_EQ(id_of("with space"), made);
   EXPECT_EQ(id_of("quote\"quote"), made);
   EXPECT_EQ(head_of(get({}))->id, made);
@@ -105,6 +106,19 @@ TEST(RequestHead, Prefix) {
   EXPECT_EQ(prefix_of({"SCRIPT_NAME=/mail"}, {"", true}, "/mail/jmap"), "/mail");
   EXPECT_EQ(prefix_of({"SCRIPT_NAME=/mail/jmap"}, {"", true}, "/mail/jmap?x"), "")
       << "the whole path, as nginx says";
+}
+
+TEST(RequestHead, TheWellKnownUrlIsAtTheRootAndLeadsBelowThePrefix) {
+  const auto well_known = [](std::vector<std::string> more, HeadOptions options) {
+    auto head = *head_of(get(std::move(more), "/.well-known/jmap?x"), std::move(options));
+    EXPECT_EQ(path_of(head), "/.well-known/jmap");
+    return head.script_name;
+  };
+  EXPECT_EQ(well_known({}, {"/mail", false}), "/mail");
+  EXPECT_EQ(well_known({"POSTERN_PREFIX=/web/mail/"}, {"", false}), "/web/mail");
+  EXPECT_EQ(well_known({}, {"", false}), "");
+  EXPECT_EQ(well_known({"SCRIPT_NAME=/.well-known/jmap"}, {"", true}), "");
+  EXPECT_EQ(well_known({"POSTERN_PREFIX=https://evil.example"}, {"", false}), "");
 }
 
 TEST(RequestHead, PathBehindThePrefix) {
