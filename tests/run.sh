@@ -106,9 +106,11 @@ fresh() {
     printf '%s\n' "$results" >>"$summary/folders"
 }
 
-# A sanitizer's report becomes a file, so that one in a process nobody waits for fails the run too.
+# A sanitizer's report becomes a file, so that one in a process nobody waits for fails the run too. The servers run as
+# another user where the tests run as root: the folder must be reachable and writable for anybody.
 sanitizer_options() {
-    log=log_path=$results/report
+    reported=$(mktemp -d /tmp/postern-reports-XXXXXX) && chmod 1777 "$reported" || exit 1
+    log=log_path=$reported/report
     export ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:$log"
     export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:$log"
     export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:$log"
@@ -117,8 +119,13 @@ sanitizer_options() {
 }
 
 reports() {
-    set -- "$results"/report.*
-    [ ! -e "$1" ] || { record "sanitizer reports in $results" 1; cat "$@"; }
+    set -- "$reported"/report.*
+    if [ -e "$1" ]; then
+        record "sanitizer reports in $results" 1
+        cat "$@"
+        mv "$@" "$results/"
+    fi
+    rm -rf "$reported"
 }
 
 # unit FOLDER TIMEOUT_FACTOR
@@ -172,6 +179,7 @@ fuzz() {
     "$python" "$checks/run_fuzzers.py" build-asan --seconds "${FUZZ_SECONDS:-10}" --jobs "$jobs" \
         --results "$results"
     # The fuzzers' reports are in their logs, which run_fuzzers.py shows.
+    rm -rf "$reported"
 }
 
 # Needs no build, only the compilation commands of single files.

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from support.log_search import secrets_in
+from support.log_search import sanitizer_reports, secrets_in
 from support.pki import Pki
 from support.processes import Run
 from support.stack import Stack
@@ -19,14 +19,17 @@ TAIL_LINES = 40
 
 @pytest.fixture(scope="session")
 def run(request):
-    """The run's directory. At its end no log of the run may hold a password or token."""
+    """The run's directory. At its end no log of the run may hold a password or token, or a sanitizer's report."""
     run = Run()
     request.config.postern_runs = getattr(request.config, "postern_runs", []) + [run]
     yield run
     # Dovecot's own logs aren't ours; everything that Postern and the web servers write is.
     leaks = [leak for leak in secrets_in(run.logs, run.secrets) if "dovecot" not in leak.split(":")[0]]
+    # Where tests/run.sh has sent them to a folder, it counts them itself.
+    reports = sanitizer_reports(run.logs)
     run.remove()
     assert not leaks, "secrets in logs:\n" + "\n".join(leaks)
+    assert not reports, "sanitizers' reports in logs:\n" + "\n".join(reports)
 
 
 @pytest.fixture(scope="session")

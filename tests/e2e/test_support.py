@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from support.log_search import secrets_in
+from support.log_search import sanitizer_reports, secrets_in
 from support.proxy import CommandScanner
 
 DIALOGUE = (
@@ -53,3 +53,17 @@ def test_secrets_are_found_in_every_form(tmp_path, written):
 def test_other_text_is_no_secret(tmp_path):
     (tmp_path / "some.log").write_text("user=pw session=s3cr\n")
     assert secrets_in(tmp_path, {"pw-s3cr/t+x"}) == []
+
+
+@pytest.mark.parametrize("line", (
+    "==17==ERROR: AddressSanitizer: heap-use-after-free on address 0x1", "==17==ERROR: LeakSanitizer: detected leaks",
+    "WARNING: ThreadSanitizer: data race (pid=17)", "../src/x.cpp:3:5: runtime error: signed integer overflow",
+    "==17==ERROR: Can't open file: /nowhere/report.17"))
+def test_sanitizers_reports_are_found(tmp_path, line):
+    (tmp_path / "posternd.log").write_text(f"started\n{line}\nmore\n", encoding="utf-8")
+    assert [report.split(":")[:2] for report in sanitizer_reports(tmp_path)] == [["posternd.log", "2"]]
+
+
+def test_other_errors_are_no_sanitizers(tmp_path):
+    (tmp_path / "posternd.log").write_text("error imap login failed reason=\"can't open\"\n", encoding="utf-8")
+    assert sanitizer_reports(tmp_path) == []

@@ -1,10 +1,16 @@
-"""Searches the logs of a run for its passwords and tokens, in the forms in which they travel."""
+"""Searches the logs of a run for its passwords and tokens, in the forms in which they travel, and for what a sanitizer
+has to report.
+"""
 
 import base64
 import os
+import re
 from urllib.parse import quote
 
 WINDOW = 1 << 20
+# The first line of a report, or that it could not be written to the file it was meant for.
+SANITIZER = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Memory)Sanitizer|: runtime error: "
+                       r"|UndefinedBehaviorSanitizer|ERROR: Can't open file: ")
 
 
 def forms(secret):
@@ -34,4 +40,15 @@ def secrets_in(directory, secrets):
                     label = sorted(secrets)[number][:4].split("-")[0]
                     line = text.count(b"\n", 0, position) + 1
                     found.append(f"{name}:{line}: secret no. {number} ({label})")
+    return found
+
+
+def sanitizer_reports(directory):
+    """["file:line: its first line"] of every sanitizer's report in the files below directory."""
+    found = []
+    for base, _, files in os.walk(directory):
+        for name in sorted(files):
+            with open(os.path.join(base, name), encoding="utf-8", errors="replace") as file:
+                found += [f"{name}:{number}: {line.rstrip()}" for number, line in enumerate(file, 1)
+                          if SANITIZER.search(line)]
     return found
