@@ -42,10 +42,6 @@ bool is_too_deep(std::string_view json) {
   return false;
 }
 
-std::string_view text_of(const rapidjson::Value& value) {
-  return {value.GetString(), value.GetStringLength()};
-}
-
 std::string error_arguments(const MethodError& error) {
   std::string out;
   JsonWriter writer(out);

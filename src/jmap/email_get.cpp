@@ -86,7 +86,7 @@ mail::Fragment render(const EmailProperties& properties, const mail::MessageSour
     if (properties.needs.part_headers) {
       for (const auto* part : wanted_part_headers(properties, root, lists))
         if (const auto* octets = section_of(source, part->header_section))
-          if (auto* mutable_part = mail::find_part(root, part->section))
+          if (auto* mutable_part = mail::find_part_by_header_section(root, part->header_section))
             mutable_part->headers = mail::parse_header_block(*octets);
     }
     for (const auto* part : wanted_body_values(properties, root, lists)) {
@@ -94,8 +94,9 @@ mail::Fragment render(const EmailProperties& properties, const mail::MessageSour
       if (octets == nullptr) continue;
       mail::TextDecodeOptions options{part->encoding, part->charset.value_or(""), part->is_html(),
                                       properties.max_body_value_bytes};
-      values.emplace_back(part->section, mail::decode_text(*octets, std::move(options),
-                                                           octets->size() >= value_octets(properties)));
+      auto value = mail::decode_text(*octets, std::move(options), octets->size() < part->encoded_size);
+      if (value.part_size) mail::set_part_size(root, part->section, *value.part_size);
+      values.emplace_back(part->section, std::move(value));
     }
     if (properties.needs.preview && !source.preview)
       if (const auto* part = mail::preview_part(lists); part != nullptr)

@@ -45,10 +45,6 @@ std::unexpected<MethodError> bad(std::string pointer, std::string reason) {
   return invalid_arguments({std::move(pointer), std::move(reason)});
 }
 
-std::string_view text_of(const rapidjson::Value& value) {
-  return {value.GetString(), value.GetStringLength()};
-}
-
 Filter leaf(Filter::Kind kind) {
   Filter f;
   f.kind = kind;
@@ -69,6 +65,18 @@ constexpr std::array<TextCondition, 9> text_conditions{{{"text", Filter::Kind::t
                                                         {"hasKeyword", Filter::Kind::has_keyword},
                                                         {"notKeyword", Filter::Kind::not_keyword}}};
 
+// What a filter holds so far, over all of its tree.
+struct FilterSize {
+  std::size_t conditions = 0, text_bytes = 0, mailboxes = 0;
+  // What is too much; null while all is within its bound.
+  const char* excess() const {
+    if (conditions > mail::filter_conditions_max) return "too many conditions";
+    if (text_bytes > mail::filter_text_bytes_max) return "too much text";
+    if (mailboxes > mail::filter_mailboxes_max) return "too many Mailboxes";
+    return nullptr;
+  }
+};
+
 Parsed parse_mailboxes(const rapidjson::Value& value, std::string_view name, const std::string& pointer) {
   auto condition = leaf(name == "inMailbox" ? Filter::Kind::in_mailbox : Filter::Kind::in_mailbox_other_than);
   auto add = [&](const rapidjson::Value& id) {
@@ -82,6 +90,8 @@ Parsed parse_mailboxes(const rapidjson::Value& value, std::string_view name, con
     return condition;
   }
   if (!value.IsArray()) return bad(pointer, "must be an array of Ids");
+  if (value.Size() > mail::filter_mailboxes_max)
+    return method_error("unsupportedFilter", "too many Mailboxes");
   for (const auto& id : value.GetArray())
     if (!add(id)) return bad(pointer, "must be an array of Ids");
   return condition;
@@ -140,7 +150,7 @@ Parsed parse_condition(std::string_view name, const rapidjson::Value& value, con
 
 // FilterOperator and FilterCondition (RFC 8620, 5.5), bounded in depth and number.
 Parsed parse_filter(const rapidjson::Value& value, const std::string& pointer, std::size_t depth,
-                    std::size_t& conditions) {
+                    FilterSize& size) {
   if (!value.IsObject()) return bad(pointer, "must be a filter");
   if (depth > mail::filter_depth_max) return method_error("unsupportedFilter", "nested too deeply");
   Filter filter;
@@ -149,11 +159,13 @@ Parsed parse_filter(const rapidjson::Value& value, const std::string& pointer, s
     filter.kind = Filter::Kind::all_of;
     for (const auto& member : value.GetObject()) {
       if (member.value.IsNull()) continue;
-      if (++conditions > mail::filter_conditions_max)
-        return method_error("unsupportedFilter", "too many conditions");
+      ++size.conditions;
       const auto name = text_of(member.name);
       auto condition = parse_condition(name, member.value, json_pointer(pointer, name));
       if (!condition) return condition;
+      size.text_bytes += condition->text.size() + condition->header_name.size();
+      size.mailboxes += condition->mailboxes.size();
+      if (const auto* excess = size.excess()) return method_error("unsupportedFilter", excess);
       filter.children.push_back(std::move(*condition));
     }
     return filter;
@@ -169,10 +181,9 @@ Parsed parse_filter(const rapidjson::Value& value, const std::string& pointer, s
   if (children == nullptr || !children->IsArray())
     return bad(pointer + "/conditions", "must be an array of filters");
   for (rapidjson::SizeType i = 0; i < children->Size(); ++i) {
-    if (++conditions > mail::filter_conditions_max)
-      return method_error("unsupportedFilter", "too many conditions");
-    auto child =
-        parse_filter((*children)[i], json_pointer(pointer + "/conditions", i), depth + 1, conditions);
+    ++size.conditions;
+    if (const auto* excess = size.excess()) return method_error("unsupportedFilter", excess);
+    auto child = parse_filter((*children)[i], json_pointer(pointer + "/conditions", i), depth + 1, size);
     if (!child) return child;
     filter.children.push_back(std::move(*child));
   }
@@ -214,6 +225,8 @@ std::expected<mail::Sort, MethodError> parse_sort(const rapidjson::Value* value)
     if (key.property == SortKey::Property::has_keyword) {
       auto keyword = require_string(comparator, "keyword", pointer);
       if (!keyword) return invalid_arguments(keyword.error());
+      if (keyword->size() > mail::keyword_bytes_max)
+        return method_error("unsupportedSort", "no keyword is that long");
       key.keyword = *keyword;
     }
     sort.keys.push_back(std::move(key));
@@ -225,8 +238,8 @@ std::expected<mail::EmailQuery, MethodError> parse_query(const CallContext& cont
                                                          const rapidjson::Value& arguments) {
   mail::EmailQuery query;
   if (const auto* filter = find_member(arguments, "filter"); filter != nullptr) {
-    std::size_t conditions = 0;
-    auto parsed = parse_filter(*filter, "/filter", 1, conditions);
+    FilterSize size;
+    auto parsed = parse_filter(*filter, "/filter", 1, size);
     if (!parsed) return std::unexpected(parsed.error());
     query.filter = std::move(*parsed);
   }

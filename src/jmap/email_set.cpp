@@ -7,13 +7,25 @@
 namespace postern::jmap {
 namespace {
 
-std::string_view text_of(const rapidjson::Value& value) {
-  return {value.GetString(), value.GetStringLength()};
-}
-
 mail::SetOutcome refused(std::string type, std::string description,
                          std::vector<std::string> properties = {}) {
   return mail::SetOutcome{false, std::move(type), std::move(description), std::move(properties)};
+}
+
+// What one update may say, so that what it comes to fits into one STORE.
+std::optional<mail::SetOutcome> excess_of(const mail::EmailUpdate& update) {
+  std::size_t keywords = update.keyword_changes.size(), bytes = 0;
+  for (const auto& [keyword, on] : update.keyword_changes) bytes += keyword.size() + 1;
+  if (update.keywords) {
+    keywords += update.keywords->size();
+    for (const auto& keyword : *update.keywords) bytes += keyword.size() + 1;
+  }
+  if (keywords > mail::update_keywords_max || bytes > mail::update_keywords_bytes_max)
+    return refused("tooManyKeywords", "more keywords than one update may name", {"keywords"});
+  if (update.mailbox_changes.size() + (update.mailboxes ? update.mailboxes->size() : 0) >
+      mail::update_mailboxes_max)
+    return refused("tooManyMailboxes", "more Mailboxes than one update may name", {"mailboxIds"});
+  return std::nullopt;
 }
 
 std::optional<std::string> whole_keywords(const rapidjson::Value& value, mail::EmailUpdate& update) {
@@ -76,6 +88,7 @@ std::optional<mail::SetOutcome> parse_update(const rapidjson::Value& patch, mail
     mailbox_patch = mailbox_patch || path.starts_with("mailboxIds/");
     if (auto wrong = apply_patch(path, member.value, update)) return wrong;
   }
+  if (auto excess = excess_of(update)) return excess;
   // RFC 8620, 5.3: one path must not be a prefix of another.
   if ((keywords && keyword_patch) || (mailboxes && mailbox_patch))
     return refused("invalidPatch", "a property is replaced and patched at once");

@@ -55,7 +55,7 @@ std::expected<void, MethodError> check_account(const CallContext& context,
 std::expected<void, MethodError> check_names(const rapidjson::Value& arguments,
                                              std::initializer_list<std::string_view> known) {
   for (const auto& member : arguments.GetObject()) {
-    std::string_view name(member.name.GetString(), member.name.GetStringLength());
+    const auto name = text_of(member.name);
     if (std::find(known.begin(), known.end(), name) == known.end())
       return invalid_arguments({json_pointer({}, name), "unknown argument"});
   }

@@ -87,10 +87,13 @@ std::expected<rapidjson::Value, std::string> Responses::resolve(std::string_view
 
 std::expected<void, MethodError> resolve_references(rapidjson::Value& arguments, Responses& responses,
                                                     Allocator& allocator) {
+  std::size_t references = 0;
   // Names are compared by their whole length: an escaped NUL in one is part of it.
   for (auto member = arguments.MemberBegin(); member != arguments.MemberEnd(); ++member) {
-    const std::string reference(member->name.GetString(), member->name.GetStringLength());
+    const std::string reference(text_of(member->name));
     if (!reference.starts_with('#')) continue;
+    if (++references > result_references_max)
+      return method_error("invalidResultReference", "too many references in one call");
     const auto name = reference.substr(1);
     if (find_member(arguments, name) != nullptr)
       return method_error("invalidArguments", name + " is given both as a value and as a reference");

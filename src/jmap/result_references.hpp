@@ -33,6 +33,8 @@ class Responses {
   std::size_t octets_ = 0, octets_referred_ = 0;
 };
 
+inline constexpr std::size_t result_references_max = 32;  // in one method call
+
 // Replaces each "#name" of a method's arguments by what it refers to.
 std::expected<void, MethodError> resolve_references(rapidjson::Value& arguments, Responses& responses,
                                                     rapidjson::Document::AllocatorType& allocator);

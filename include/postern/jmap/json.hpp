@@ -92,6 +92,10 @@ std::unexpected<ArgumentError> bad_argument(std::string pointer, std::string rea
 std::string json_pointer(std::string_view prefix, std::string_view name);
 std::string json_pointer(std::string_view prefix, std::size_t index);
 
+// A string's octets, NULs among them; asked only of strings.
+inline std::string_view text_of(const rapidjson::Value& value) {
+  return {value.GetString(), value.GetStringLength()};
+}
 // The member, or null if `object` is no object, hasn't one, or it is JSON null.
 const rapidjson::Value* find_member(const rapidjson::Value& object, std::string_view name);
 

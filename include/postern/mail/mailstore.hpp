@@ -123,6 +123,11 @@ struct SetOutcome {
 };
 
 struct ThreadData {
+// What one update may name. Flags and half a line of UIDs fit into one STORE (imap::command_line_bytes_max).
+inline constexpr std::size_t update_keywords_max = 200;
+inline constexpr std::size_t update_keywords_bytes_max = 3'000;
+inline constexpr std::size_t update_mailboxes_max = 100;
+
   ThreadKey key = 0;
   std::vector<EmailKey> emails;  // oldest first; empty: not found
 };

@@ -17,6 +17,9 @@ namespace postern::mail {
 
 inline constexpr std::size_t filter_depth_max = 16;
 inline constexpr std::size_t filter_conditions_max = 200;
+inline constexpr std::size_t filter_text_bytes_max = 8'000;  // of all conditions together
+inline constexpr std::size_t filter_mailboxes_max = 1'000;   // the same
+inline constexpr std::size_t filter_searches_max = 16;       // SEARCH commands, for each mailbox
 inline constexpr std::size_t sort_keys_max = 8;
 
 struct Filter {

@@ -148,16 +148,23 @@ std::expected<HeaderProperty, std::string> parse_header_property(std::string_vie
   return property;
 }
 
+// True if `key` is a header:... property, which has been put into `property` then; an error's text otherwise.
+template <typename Property>
+std::expected<bool, std::string> parse_if_header(std::string_view key, Property& property) {
+  property.key = key;
+  if (!key.starts_with("header:")) return false;
+  auto header = parse_header_property(key);
+  if (!header) return std::unexpected(std::move(header.error()));
+  property.kind = decltype(property.kind)::header;
+  property.header = std::move(*header);
+  return true;
+}
+
 std::expected<EmailProperty, std::string> parse_property(std::string_view key) {
   EmailProperty property;
-  property.key = key;
-  if (key.starts_with("header:")) {
-    auto header = parse_header_property(key);
-    if (!header) return std::unexpected(std::move(header.error()));
-    property.kind = Kind::header;
-    property.header = std::move(*header);
-    return property;
-  }
+  const auto is_header = parse_if_header(key, property);
+  if (!is_header) return std::unexpected(is_header.error());
+  if (*is_header) return property;
   for (const auto& known : email_properties) {
     if (known.key != key) continue;
     property.kind = known.kind;
@@ -170,14 +177,9 @@ std::expected<EmailProperty, std::string> parse_property(std::string_view key) {
 
 std::expected<EmailBodyProperty, std::string> parse_body_property(std::string_view key) {
   EmailBodyProperty property;
-  property.key = key;
-  if (key.starts_with("header:")) {
-    auto header = parse_header_property(key);
-    if (!header) return std::unexpected(std::move(header.error()));
-    property.kind = BodyKind::header;
-    property.header = std::move(*header);
-    return property;
-  }
+  const auto is_header = parse_if_header(key, property);
+  if (!is_header) return std::unexpected(is_header.error());
+  if (*is_header) return property;
   for (const auto& known : email_body_properties) {
     if (known.key != key) continue;
     property.kind = known.kind;

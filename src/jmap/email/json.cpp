@@ -32,8 +32,6 @@ void append_escape(char c, std::string& out) {
   out += digits[static_cast<unsigned char>(c) & 15];
 }
 
-std::string_view view(const Value& value) { return {value.GetString(), value.GetStringLength()}; }
-
 }  // namespace
 
 void JsonWriter::Writer::raw(std::string_view json) {
@@ -80,7 +78,7 @@ void JsonWriter::value(const Value& value) {
     case rapidjson::kNullType: null(); return;
     case rapidjson::kFalseType: boolean(false); return;
     case rapidjson::kTrueType: boolean(true); return;
-    case rapidjson::kStringType: string(view(value)); return;
+    case rapidjson::kStringType: string(text_of(value)); return;
     case rapidjson::kNumberType: value.Accept(writer_); return;
     case rapidjson::kArrayType:
       start_array();
@@ -90,7 +88,7 @@ void JsonWriter::value(const Value& value) {
     case rapidjson::kObjectType:
       start_object();
       for (const auto& member : value.GetObject()) {
-        key(view(member.name));
+        key(text_of(member.name));
         this->value(member.value);
       }
       end_object();
@@ -154,7 +152,7 @@ Argument<std::optional<std::string_view>> get_string(const Value& object, std::s
   const Value* value = find_member(object, name);
   if (value == nullptr) return std::optional<std::string_view>();
   if (!value->IsString()) return bad_argument(json_pointer(prefix, name), "must be a string");
-  return view(*value);
+  return text_of(*value);
 }
 
 Argument<std::optional<std::uint64_t>> get_uint(const Value& object, std::string_view name,
@@ -205,7 +203,7 @@ Argument<std::optional<std::vector<std::string_view>>> get_strings(const Value& 
   for (const Value& item : value->GetArray()) {
     if (!item.IsString())
       return bad_argument(json_pointer(json_pointer(prefix, name), items.size()), "must be a string");
-    items.push_back(view(item));
+    items.push_back(text_of(item));
   }
   return items;
 }
