@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "postern/base/json_misuse.hpp"
 #include "postern/io/scoped_timer.hpp"
 #include "postern/jmap/json.hpp"
 
@@ -187,9 +188,7 @@ std::string reload_line(const ControlActions& actions) {
   });
 }
 
-}  // namespace
-
-io::Task<ControlAnswer> answer_control(std::string request, const ControlActions& actions) {
+io::Task<ControlAnswer> carry_out(std::string request, const ControlActions& actions) {
   constexpr auto nothing = [](JsonWriter&) {};
   rapidjson::Document document;
   document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(request.data(),
@@ -239,6 +238,16 @@ io::Task<ControlAnswer> answer_control(std::string request, const ControlActions
     co_return ControlAnswer{success(nothing), true};
   }
   co_return ControlAnswer{refusal("unknown command: " + std::string(*command))};
+}
+
+}  // namespace
+
+io::Task<ControlAnswer> answer_control(std::string request, const ControlActions& actions) {
+  try {
+    co_return co_await carry_out(std::move(request), actions);
+  } catch (const JsonMisuse& misuse) {
+    co_return ControlAnswer{refusal(std::string("internal error: ") + misuse.what())};
+  }
 }
 
 // Shared with the coroutines that serve connections, which may be on their way when the server goes.

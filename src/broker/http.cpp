@@ -10,6 +10,7 @@
 #include <charconv>
 
 #include "postern/base/encoding.hpp"
+#include "postern/base/json_misuse.hpp"
 
 namespace postern::broker {
 namespace {
@@ -154,7 +155,7 @@ std::optional<std::string> cookie_value(std::string_view cookies, std::string_vi
   return std::nullopt;
 }
 
-std::optional<std::string> jwt_claim(std::string_view token, const std::vector<std::string>& names) {
+std::optional<std::string> jwt_claim(std::string_view token, const std::vector<std::string>& names) try {
   const auto first = token.find('.');
   const auto second = first == std::string_view::npos ? first : token.find('.', first + 1);
   if (second == std::string_view::npos) return std::nullopt;
@@ -169,6 +170,8 @@ std::optional<std::string> jwt_claim(std::string_view token, const std::vector<s
     if (member != document.MemberEnd() && member->value.IsString() && member->value.GetStringLength() > 0)
       return std::string(member->value.GetString(), member->value.GetStringLength());
   }
+  return std::nullopt;
+} catch (const JsonMisuse&) {
   return std::nullopt;
 }
 

@@ -17,6 +17,7 @@
 
 #include "ctl/control_client.hpp"
 #include "ctl/tables.hpp"
+#include "postern/base/json_misuse.hpp"
 
 namespace {
 
@@ -112,5 +113,10 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? success : wrong_usage;
   }
-  return run(app.get_subcommands().front()->get_name(), arguments);
+  try {
+    return run(app.get_subcommands().front()->get_name(), arguments);
+  } catch (const postern::JsonMisuse& misuse) {
+    std::fprintf(stderr, "posternctl: that is no broker's answer: %s\n", misuse.what());
+    return no_broker;
+  }
 }

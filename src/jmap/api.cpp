@@ -7,6 +7,7 @@
 
 #include "jmap/methods.hpp"
 #include "jmap/result_references.hpp"
+#include "postern/base/json_misuse.hpp"
 
 namespace postern::jmap {
 namespace {
@@ -109,7 +110,9 @@ ApiResponse problem(std::uint16_t status, std::string_view type, std::string_vie
   return response;
 }
 
-io::Task<ApiResponse> handle_api_request(std::string body, CallContext context) {
+namespace {
+
+io::Task<ApiResponse> answer_request(std::string body, CallContext context) {
   if (body.size() > context.limits.max_size_request)
     co_return problem(400, "limit", "the request is larger than maxSizeRequest", "maxSizeRequest");
   if (is_too_deep(body)) co_return problem(400, "notJSON", "the request is nested too deeply");
@@ -133,7 +136,12 @@ io::Task<ApiResponse> handle_api_request(std::string body, CallContext context) 
   std::size_t unavailable = 0;
   for (auto& call : calls.GetArray()) {
     const std::string name(text_of(call[0]));
-    auto result = co_await call_method(request, name, call[1], responses, context, request.GetAllocator());
+    MethodResult result;
+    try {
+      result = co_await call_method(request, name, call[1], responses, context, request.GetAllocator());
+    } catch (const JsonMisuse& misuse) {  // a bug of ours: it ends this call alone
+      result = method_error("serverFail", misuse.what());
+    }
     if (result) {
       responses.add(name, std::move(*result), std::string(text_of(call[2])));
       continue;
@@ -171,3 +179,13 @@ io::Task<ApiResponse> handle_api_request(std::string body, CallContext context) 
 }
 
 }  // namespace postern::jmap
+}  // namespace
+
+io::Task<ApiResponse> handle_api_request(std::string body, CallContext context) {
+  try {
+    co_return co_await answer_request(std::move(body), std::move(context));
+  } catch (const JsonMisuse& misuse) {
+    co_return problem(500, "about:blank", misuse.what());
+  }
+}
+

@@ -16,6 +16,7 @@ struct FakeMailstore final : mail::Mailstore {
   mail::EmailQuery query_seen;
   mail::FetchPlan plan_seen;
   std::optional<Error> failure;
+  const rapidjson::Value* misuse = nullptr;  // what a buggy method uses as an object
   int email_state = 1;
 
   std::string state(mail::StateType) override { return std::to_string(email_state); }
@@ -30,6 +31,7 @@ struct FakeMailstore final : mail::Mailstore {
   }
   io::Task<Result<mail::EmailQueryResult>> query(mail::EmailQuery query) override {
     if (failure) co_return fail(*failure);
+    if (misuse) co_return fail(mail::Errc::not_found, (*misuse)["nothing"].GetString());
     query_seen = query;
     mail::EmailQueryResult result;
     result.ids = ids;

@@ -84,6 +84,19 @@ TEST_F(ApiTest, ANameWithANulIsJustAName) {
   }
 }
 
+TEST_F(ApiTest, JsonUsedAsWhatItIsntEndsOneCall) {
+  const rapidjson::Value number(5), object(rapidjson::kObjectType);
+  for (const auto* wrong : {&number, &object}) {
+    store.misuse = wrong;
+    const auto response =
+        ask(R"({"using":["urn:ietf:params:jmap:mail"],"methodCalls":[["Email/query",{"accountId":"A1"},"q"],)"
+            R"(["Core/echo",{"a":1},"e"]]})");
+    EXPECT_EQ(response.status, 200);
+    EXPECT_THAT(response.body, HasSubstr("serverFail"));
+    EXPECT_THAT(response.body, HasSubstr(R"(["Core/echo",{"a":1},"e"])"));
+  }
+}
+
 TEST(Pointer, StarAppliesToEachAndJoins) {
   rapidjson::Document d;
   d.Parse(R"({"list":[{"ids":["a","b"]},{"ids":["c"]}],"a/b":{"~":1},"":2})");
