@@ -89,6 +89,12 @@ void Account::save_state() {
   if (!counters_dirty_) return;
   // A full table is no reason to fail: the states then start anew with the next broker.
   if (auto put = context_.segment.put_counters(key_, counters_); !put)
+void Account::bump_all() {
+  bump(StateType::email);
+  bump(StateType::mailbox);
+  bump(StateType::thread);
+}
+
     context_.loop.logger().warning("state counters not saved", {{"error", put.error().to_string()}});
   counters_dirty_ = false;
 }
@@ -103,11 +109,7 @@ std::string Account::state(StateType type) {
   return {};
 }
 
-void Account::on_message_arrived(MailboxView&, std::uint32_t) {
-  bump(StateType::email);
-  bump(StateType::mailbox);
-  bump(StateType::thread);
-}
+void Account::on_message_arrived(MailboxView&, std::uint32_t) { bump_all(); }
 void Account::on_message_changed(MailboxView&, std::uint32_t) {
   bump(StateType::email);
   bump(StateType::mailbox);
@@ -116,13 +118,12 @@ void Account::on_message_gone(MailboxView& view, std::uint32_t uid) {
   drop_redirect_to(Place{view.key(), view.uid_validity(), uid});
   bump(StateType::email);
   bump(StateType::mailbox);
+void Account::on_message_hidden(MailboxView&, std::uint32_t) { bump_all(); }
   bump(StateType::thread);
 }
 void Account::on_reset(MailboxView& view) {
   context_.loop.logger().info("UIDVALIDITY changed", {{"mailbox", view.encoded_name()}});
-  bump(StateType::email);
-  bump(StateType::mailbox);
-  bump(StateType::thread);
+  bump_all();
 }
 
 // --- Ids ---
@@ -354,9 +355,7 @@ void Account::evict_views() {
   }
   // What happens in a mailbox that nobody hears any more isn't known: the states of before are not those of later.
   if (!evicted) return;
-  bump(StateType::email);
-  bump(StateType::mailbox);
-  bump(StateType::thread);
+  bump_all();
 }
 
 }  // namespace postern::mail

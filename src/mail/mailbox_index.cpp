@@ -185,6 +185,15 @@ bool MailboxIndex::set_deleted(std::uint32_t uid) {
   return true;
 }
 
+void MailboxIndex::settle(std::uint32_t first, std::uint32_t last) {
+  for (auto it = std::lower_bound(entries_.begin(), entries_.end(), first, uid_less);
+       it != entries_.end() && it->uid <= last; ++it) {
+    count(*it, -1);
+    it->flags |= MessageEntry::known;
+    count(*it, 1);
+  }
+}
+
 bool MailboxIndex::set_thread(std::uint32_t uid, ThreadKey thread) {
   auto* entry = find_mutable(uid);
   if (entry == nullptr || entry->thread == thread) return false;

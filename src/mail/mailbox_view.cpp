@@ -83,6 +83,10 @@ void MailboxView::sync_finished(SyncNeed what) {
   }
 }
 
+void MailboxView::settle(const imap::UidSet& uids) {
+  for (const auto& range : uids.ranges()) index_.settle(range.first, range.last);
+}
+
 // --- Orders ---
 
 MailboxView::Order* MailboxView::find_order(const std::string& signature) {
@@ -243,7 +247,9 @@ void MailboxView::on_selected(const session::SelectInfo& info) {
   attached_ = true;
   permanent_flags_ = info.permanent_flags;
   read_only_ = info.read_only;
-  const bool rolled = uid_validity_ != 0 && uid_validity_ != info.uid_validity;
+  // Without a UIDVALIDITY nothing says that the UIDs are still those of before (RFC 3501, 2.3.1.1).
+  const bool rolled = index_.listed() ? info.uid_validity == 0 || uid_validity_ != info.uid_validity
+                                      : uid_validity_ != 0 && uid_validity_ != info.uid_validity;
   if (rolled) {
     reset();
     events_.on_reset(*this);
@@ -343,7 +349,7 @@ void MailboxView::on_fetch(const imap::FetchData& data) {
   if (was_deleted != after->is_deleted()) {
     remove_from_orders(uid);
     if (after->is_deleted()) {
-      events_.on_message_gone(*this, uid);
+      events_.on_message_hidden(*this, uid);
     } else {
       insert_into_orders(uid);
       events_.on_message_arrived(*this, uid);

@@ -53,7 +53,6 @@ bool is_search_condition(Filter::Kind kind) {
     case Filter::Kind::header: return true;
     default: return false;
   }
-  return false;
 }
 
 std::string Filter::signature() const {
@@ -149,12 +148,14 @@ bool matches(const Filter& filter, const MailboxIndex& index, const MessageEntry
     case Filter::Kind::not_keyword: return !index.has_keyword(entry, filter.text);
     default: return false;  // what the server is asked
   }
-  return false;
 }
 
 void TextKeys::put(SortKey::Property property, std::uint32_t uid, std::string key) {
-  bytes_ += key.size() + 80;
-  keys_[static_cast<std::size_t>(property)][uid] = std::move(key);
+  auto [it, added] = keys_[static_cast<std::size_t>(property)].try_emplace(uid);
+  bytes_ += added ? key_overhead_bytes : 0;
+  bytes_ -= it->second.size();
+  bytes_ += key.size();
+  it->second = std::move(key);
 }
 
 const std::string* TextKeys::find(SortKey::Property property, std::uint32_t uid) const {
@@ -164,7 +165,17 @@ const std::string* TextKeys::find(SortKey::Property property, std::uint32_t uid)
 }
 
 void TextKeys::erase(std::uint32_t uid) {
-  for (auto& column : keys_) column.erase(uid);
+  for (auto& column : keys_) {
+    auto it = column.find(uid);
+    if (it == column.end()) continue;
+    bytes_ -= it->second.size() + key_overhead_bytes;
+    column.erase(it);
+  }
+}
+
+void TextKeys::clear() {
+  keys_ = {};
+  bytes_ = 0;
 }
 
 int compare(const Sort& sort, const SortEntry& a, const SortEntry& b) {

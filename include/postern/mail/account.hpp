@@ -92,6 +92,7 @@ class Account final : public Mailstore,
 
   // --- account_sync.cpp: views made right ---
   // Selected, heard and in step with the server; `cold_sort` makes a cold view's list by that SORT.
+  void bump_all();
   io::Task<Result<>> attach(ViewPtr view, const Sort* cold_sort = nullptr);
   io::Task<Result<>> sync(session::Lease& lease, ViewPtr view, const Sort* cold_sort);
   io::Task<Result<>> sync_list(session::Lease& lease, ViewPtr view, const Sort* cold_sort);
@@ -151,3 +152,4 @@ class Account final : public Mailstore,
 };
 
 }  // namespace postern::mail
+  void on_message_hidden(MailboxView& view, std::uint32_t uid) override;

@@ -82,6 +82,8 @@ class MailboxIndex {
   // Takes flags, date and size from FETCH data about a message that is in the index.
   Change apply(std::uint32_t uid, const imap::FetchData& data);
   bool set_deleted(std::uint32_t uid);
+  // Makes known, as they are, those from `first` to `last` that aren't.
+  void settle(std::uint32_t first, std::uint32_t last);
   bool set_thread(std::uint32_t uid, ThreadKey thread);
 
   // Keywords of a message, without system flags, in the server's spelling.

@@ -28,6 +28,8 @@ class ViewEvents {
   virtual ~ViewEvents() = default;
   virtual void on_message_arrived(MailboxView& view, std::uint32_t uid) = 0;
   virtual void on_message_changed(MailboxView& view, std::uint32_t uid) = 0;  // its keywords
+  // \Deleted was set, which hides it; it may be taken off again.
+  virtual void on_message_hidden(MailboxView& view, std::uint32_t uid) = 0;
   virtual void on_message_gone(MailboxView& view, std::uint32_t uid) = 0;
   // Nothing known of the mailbox holds any more (UIDVALIDITY changed).
   virtual void on_reset(MailboxView& view) = 0;
@@ -75,6 +77,8 @@ class MailboxView final : public session::MailboxObserver {
   void take_uid_list(UidList uids);        // answer to a SORT or SEARCH of all, any order
   void take_deleted(const UidList& uids);  // answer to SEARCH DELETED: hidden
   void sync_finished(SyncNeed what);
+  // The server leaves these out of a completed FETCH: known from now on, as far as they are.
+  void settle(const imap::UidSet& uids);
   bool set_thread(std::uint32_t uid, ThreadKey thread) { return index_.set_thread(uid, thread); }
 
   // --- Orders and results ---

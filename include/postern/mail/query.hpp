@@ -91,10 +91,11 @@ class TextKeys {
   void put(SortKey::Property property, std::uint32_t uid, std::string key);
   const std::string* find(SortKey::Property property, std::uint32_t uid) const;
   void erase(std::uint32_t uid);
-  void clear() { keys_ = {}; }
+  void clear();
   std::size_t memory_bytes() const { return bytes_; }
 
  private:
+  static constexpr std::size_t key_overhead_bytes = 80;                 // hash node and string
   std::array<std::unordered_map<std::uint32_t, std::string>, 7> keys_;  // by Property
   std::size_t bytes_ = 0;
 };

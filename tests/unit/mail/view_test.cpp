@@ -34,6 +34,9 @@ struct Events final : ViewEvents {
     heard.push_back("*" + std::to_string(uid));
   }
   void on_message_gone(MailboxView&, std::uint32_t uid) override {
+  void on_message_hidden(MailboxView&, std::uint32_t uid) override {
+    heard.push_back("~" + std::to_string(uid));
+  }
     heard.push_back("-" + std::to_string(uid));
   }
   void on_reset(MailboxView&) override { heard.emplace_back("reset"); }
@@ -129,10 +132,11 @@ TEST_F(ViewTest, DeletedMessagesAreHidden) {
   newest();
   view.on_fetch(message(1, 10, 300, imap::Flags::deleted));
   EXPECT_THAT(newest(), ElementsAre(30, 20));
-  EXPECT_THAT(events.heard, ElementsAre("-10"));
+  EXPECT_THAT(events.heard, ElementsAre("~10"));
   view.on_fetch(message(1, 10, 300));
   EXPECT_THAT(newest(), ElementsAre(10, 30, 20));
 }
+  EXPECT_THAT(events.heard, ElementsAre("~10", "+10"));
 
 TEST_F(ViewTest, FlagsWithoutUidAreMappedBySequenceNumber) {
   fill();
@@ -162,6 +166,30 @@ TEST_F(ViewTest, UidvalidityRollForgetsEverything) {
 }
 
 TEST_F(ViewTest, SelectedAgainWithoutChangesNeedsNothing) {
+TEST_F(ViewTest, WithoutUidvalidityNothingIsKept) {
+  for (const auto& [before, after] : {std::pair(1u, 0u), std::pair(0u, 1u), std::pair(0u, 0u)}) {
+    select(3, before, 5, 31);
+    view.take_uid_list({10, 20, 30});
+    events.heard.clear();
+    select(3, after, 5, 31);
+    EXPECT_THAT(events.heard, ElementsAre("reset")) << before << " " << after;
+    EXPECT_FALSE(view.index().listed());
+  }
+}
+
+TEST_F(ViewTest, WhatTheServerLeavesOutIsSettled) {
+  select(3, 1, 5, 31);
+  view.take_uid_list({10, 20, 30});
+  view.on_fetch(message(1, 10, 300));
+  imap::UidSet left_out;
+  left_out.add(20);
+  view.settle(left_out);
+  EXPECT_EQ(view.index().unknown(), 1u);
+  EXPECT_TRUE(view.index().find(20)->is_known());
+  EXPECT_FALSE(view.index().find(30)->is_known());
+  EXPECT_EQ(view.index().find(10)->received, 300);
+}
+
   fill();
   select(3, 1, 5, 31);
   EXPECT_EQ(view.sync_need(), SyncNeed::none);
