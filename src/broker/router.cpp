@@ -236,7 +236,8 @@ io::Task<Result<Router::Outcome>> Router::run_api(Exchange& exchange, const Iden
         // A refused login ends the session only where nothing else answers: another connection may live on.
         const auto& pool = identity.account->pool();
         const bool refused = response.unavailable && pool.refused() && !pool.connected();
-        co_return Outcome{std::move(response), identity.account->answered_stale(), refused};
+        const bool stale = response.stale;
+        co_return Outcome{std::move(response), stale, refused};
       });
 }
 

@@ -153,6 +153,7 @@ io::Task<ApiResponse> answer_request(std::string body, CallContext context) {
   }
 
   ApiResponse response;
+  response.stale = context.freshness == mail::Freshness::stale;
   response.unavailable = unavailable > 0 && unavailable == responses.all().size();
   std::size_t size = 256;
   for (const auto& r : responses.all()) size += r.arguments.size() + r.name.size() + r.call_id.size() + 32;
@@ -178,7 +179,6 @@ io::Task<ApiResponse> answer_request(std::string body, CallContext context) {
   co_return response;
 }
 
-}  // namespace postern::jmap
 }  // namespace
 
 io::Task<ApiResponse> handle_api_request(std::string body, CallContext context) {
@@ -189,3 +189,4 @@ io::Task<ApiResponse> handle_api_request(std::string body, CallContext context) 
   }
 }
 
+}  // namespace postern::jmap

@@ -213,30 +213,26 @@ io::Task<MethodResult> email_get(CallContext& context, const rapidjson::Value& a
   auto plan = make_plan(std::make_shared<const EmailProperties>(std::move(*properties)));
   auto items = co_await context.store.fetch(std::move(keys), std::move(plan));
   if (!items) co_return method_error_of(items.error());
+  context.freshness = both(context.freshness, items->freshness);
 
   std::size_t size = 256;
-  for (const auto& item : *items)
+  for (const auto& item : items->data)
     if (item.found) size += item.fragment->bytes.size() + 128;
   std::string out;
   out.reserve(size);
-  out += "{\"accountId\":\"" + context.account_id + "\",\"state\":\"" +
-         context.store.state(mail::StateType::email) + "\",\"list\":[";
-  bool first = true;
-  for (const auto& item : *items) {
+  JsonWriter writer(out);
+  begin_get_response(writer, context, items->state);
+  std::string email;
+  for (const auto& item : items->data) {
     if (!item.found) {
       not_found.push_back(mail::email_id(item.id));
       continue;
     }
-    if (!first) out += ',';
-    first = false;
-    append_email(out, item);
+    email.clear();
+    append_email(email, item);
+    writer.raw(email);
   }
-  out += "],\"notFound\":";
-  JsonWriter writer(out);
-  writer.start_array();
-  for (const auto& id : not_found) writer.string(id);
-  writer.end_array();
-  out += '}';
+  end_get_response(writer, not_found);
   co_return out;
 }
 

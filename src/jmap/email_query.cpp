@@ -284,6 +284,7 @@ io::Task<MethodResult> email_query(CallContext& context, const rapidjson::Value&
   const bool capped = asked == nullptr || asked->GetUint64() > query->limit;
   auto result = co_await context.store.query(std::move(*query));
   if (!result) co_return method_error_of(result.error());
+  context.freshness = both(context.freshness, result->freshness);
 
   std::string out;
   out.reserve(256 + result->ids.size() * 28);

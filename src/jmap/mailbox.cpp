@@ -76,18 +76,15 @@ io::Task<MethodResult> mailbox_get(CallContext& context, const rapidjson::Value&
   }
   auto all = co_await context.store.mailboxes();
   if (!all) co_return method_error_of(all.error());
+  context.freshness = both(context.freshness, all->freshness);
 
   std::string out;
   JsonWriter writer(out);
-  writer.start_object();
-  writer.member("accountId", context.account_id);
-  writer.member("state", context.store.state(mail::StateType::mailbox));
-  writer.key("list");
-  writer.start_array();
+  begin_get_response(writer, context, all->state);
   std::vector<std::string_view> missing = *ids ? **ids : std::vector<std::string_view>{};
   std::sort(missing.begin(), missing.end());
   missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
-  for (const auto& data : *all) {
+  for (const auto& data : all->data) {
     const auto id = mail::mailbox_id(data.mailbox.key);
     if (*ids) {
       auto it = std::find(missing.begin(), missing.end(), id);
@@ -98,12 +95,7 @@ io::Task<MethodResult> mailbox_get(CallContext& context, const rapidjson::Value&
     for (auto property : properties) write_property(writer, property, data);
     writer.end_object();
   }
-  writer.end_array();
-  writer.key("notFound");
-  writer.start_array();
-  for (auto id : missing) writer.string(id);
-  writer.end_array();
-  writer.end_object();
+  end_get_response(writer, missing);
   co_return out;
 }
 

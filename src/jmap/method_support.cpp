@@ -38,10 +38,19 @@ std::unexpected<MethodError> method_error_of(const Error& error) {
       case mail::Errc::too_large: return method_error("requestTooLarge", error.code.message());
       case mail::Errc::not_found:
       case mail::Errc::server_refused:
-      case mail::Errc::outcome_unknown: break;
+      case mail::Errc::outcome_unknown:
+      case mail::Errc::messages_expunged: break;
     }
   }
   return method_error("serverFail", sanitize_utf8(error.to_string()));
+}
+
+void begin_get_response(JsonWriter& writer, const CallContext& context, std::string_view state) {
+  writer.start_object();
+  writer.member("accountId", context.account_id);
+  writer.member("state", state);
+  writer.key("list");
+  writer.start_array();
 }
 
 std::expected<void, MethodError> check_account(const CallContext& context,

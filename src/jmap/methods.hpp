@@ -33,6 +33,17 @@ std::string unescape_pointer(std::string_view token);
 std::unexpected<MethodError> method_error(std::string type, std::string description = {});
 std::unexpected<MethodError> invalid_arguments(const ArgumentError& error);
 std::unexpected<MethodError> method_error_of(const Error& error);
+// {"accountId", "state", "list": [ of a /get (RFC 8620, 5.1), and what follows the list.
+void begin_get_response(JsonWriter& writer, const CallContext& context, std::string_view state);
+template <typename Ids>
+void end_get_response(JsonWriter& writer, const Ids& not_found) {
+  writer.end_array();
+  writer.key("notFound");
+  writer.start_array();
+  for (const auto& id : not_found) writer.string(id);
+  writer.end_array();
+  writer.end_object();
+}
 // accountNotFound, or invalidArguments where accountId is missing.
 std::expected<void, MethodError> check_account(const CallContext& context, const rapidjson::Value& arguments);
 // Unknown arguments are invalidArguments (RFC 8620, 3.6.2).

@@ -35,15 +35,12 @@ io::Task<MethodResult> thread_get(CallContext& context, const rapidjson::Value& 
   }
   auto threads = co_await context.store.threads(std::move(keys));
   if (!threads) co_return method_error_of(threads.error());
+  context.freshness = both(context.freshness, threads->freshness);
 
   std::string out;
   JsonWriter writer(out);
-  writer.start_object();
-  writer.member("accountId", context.account_id);
-  writer.member("state", context.store.state(mail::StateType::thread));
-  writer.key("list");
-  writer.start_array();
-  for (const auto& thread : *threads) {
+  begin_get_response(writer, context, threads->state);
+  for (const auto& thread : threads->data) {
     if (thread.emails.empty()) {
       not_found.push_back(mail::thread_id(thread.key));
       continue;
@@ -58,12 +55,7 @@ io::Task<MethodResult> thread_get(CallContext& context, const rapidjson::Value& 
     }
     writer.end_object();
   }
-  writer.end_array();
-  writer.key("notFound");
-  writer.start_array();
-  for (const auto& id : not_found) writer.string(id);
-  writer.end_array();
-  writer.end_object();
+  end_get_response(writer, not_found);
   co_return out;
 }
 

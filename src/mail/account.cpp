@@ -2,6 +2,7 @@
 #include "postern/mail/account.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "mail/account_support.hpp"
 #include "postern/base/encoding.hpp"
@@ -24,6 +25,7 @@ const std::error_category& mail_category() {
           return "the connection broke after a change was sent: its outcome is unknown";
         case Errc::authentication: return "the mail server refused the credentials";
         case Errc::too_large: return "too large";
+        case Errc::messages_expunged: return "some of the messages are gone";
       }
       return "unknown mail error";
     }
@@ -50,7 +52,9 @@ std::vector<std::string> jmap_keywords(const MailboxIndex& index, const MessageE
   for (std::uint8_t bit :
        {imap::Flags::seen, imap::Flags::answered, imap::Flags::flagged, imap::Flags::draft})
     if ((entry.flags & bit) != 0) names.emplace_back(keyword_of_system_flag(bit));
-  for (const auto& keyword : index.keywords(entry)) names.push_back(ascii_lower(keyword));  // RFC 8621, 4.1.1
+  // A keyword that is spelt like a system flag's is none (RFC 8621, 4.1.1): the flag alone says.
+  for (const auto& keyword : index.keywords(entry))
+    if (system_flag_of_keyword(keyword) == 0) names.push_back(ascii_lower(keyword));
   return names;
 }
 
@@ -85,16 +89,16 @@ void Account::bump(StateType type) {
   counters_dirty_ = true;
 }
 
-void Account::save_state() {
-  if (!counters_dirty_) return;
-  // A full table is no reason to fail: the states then start anew with the next broker.
-  if (auto put = context_.segment.put_counters(key_, counters_); !put)
 void Account::bump_all() {
   bump(StateType::email);
   bump(StateType::mailbox);
   bump(StateType::thread);
 }
 
+void Account::save_state() {
+  if (!counters_dirty_) return;
+  // A full table is no reason to fail: the states then start anew with the next broker.
+  if (auto put = context_.segment.put_counters(key_, counters_); !put)
     context_.loop.logger().warning("state counters not saved", {{"error", put.error().to_string()}});
   counters_dirty_ = false;
 }
@@ -114,12 +118,10 @@ void Account::on_message_changed(MailboxView&, std::uint32_t) {
   bump(StateType::email);
   bump(StateType::mailbox);
 }
+void Account::on_message_hidden(MailboxView&, std::uint32_t) { bump_all(); }
 void Account::on_message_gone(MailboxView& view, std::uint32_t uid) {
   drop_redirect_to(Place{view.key(), view.uid_validity(), uid});
-  bump(StateType::email);
-  bump(StateType::mailbox);
-void Account::on_message_hidden(MailboxView&, std::uint32_t) { bump_all(); }
-  bump(StateType::thread);
+  bump_all();
 }
 void Account::on_reset(MailboxView& view) {
   context_.loop.logger().info("UIDVALIDITY changed", {{"mailbox", view.encoded_name()}});
@@ -186,9 +188,31 @@ io::Task<Result<ViewPtr>> Account::view_of(MailboxKey key) {
   co_return view;
 }
 
-io::Task<Result<>> Account::refresh_mailboxes(Duration fresh) {
-  const auto now = context_.loop.clock().now();
-  if (mailboxes_listed_ && now - *mailboxes_listed_ < fresh) co_return Result<>{};
+// The list that is being asked for, and what came of it for those who wait.
+struct Account::Listing {
+  explicit Listing(io::Loop& loop) : done(loop) {}
+  io::Event done;
+  Result<Freshness> outcome = fail(Errc::server_unavailable);
+};
+
+io::Task<Result<Freshness>> Account::refresh_mailboxes(Duration fresh) {
+  if (mailboxes_listed_) {
+    if (fresh == any_age) co_return Freshness::current;
+    if (!counts_moved_ && context_.loop.clock().now() - *mailboxes_listed_ < fresh)
+      co_return Freshness::current;
+  }
+  if (auto other = listing_) {
+    co_await other->done.wait();
+    co_return other->outcome;
+  }
+  auto listing = listing_ = std::make_shared<Listing>(context_.loop);
+  listing->outcome = co_await ask_for_mailboxes();
+  listing_.reset();
+  listing->done.set();
+  co_return listing->outcome;
+}
+
+io::Task<Result<Freshness>> Account::ask_for_mailboxes() {
   Result<> result;
   for (int attempt = 0; attempt < 2; ++attempt) {
     auto lease = co_await pool_->any();
@@ -196,21 +220,21 @@ io::Task<Result<>> Account::refresh_mailboxes(Duration fresh) {
       result = fail(mail_error(lease.error()));
       break;
     }
+    const bool moved =
+        std::exchange(counts_moved_, false);  // what is moved from now on may not be in the answer
     result = co_await list_mailboxes(*lease);
     if (result) {
       mailboxes_listed_ = context_.loop.clock().now();
-      stale_ = false;
-      co_return result;
+      co_return Freshness::current;
     }
+    counts_moved_ = counts_moved_ || moved;
     if (!is_lost(result.error())) break;
   }
-  if (!result && mailboxes_listed_ &&
-      mail_error(result.error()).code == make_error_code(Errc::server_unavailable)) {
-    stale_ = true;  // what was listed last is still better than nothing
-    co_return Result<>{};
-  }
-  if (!result) co_return fail(mail_error(result.error()));
-  co_return result;
+  result = fail(mail_error(result.error()));
+  // What was listed last is still better than nothing.
+  if (mailboxes_listed_ && result.error().code == make_error_code(Errc::server_unavailable))
+    co_return Freshness::stale;
+  co_return fail(result.error());
 }
 
 namespace {
@@ -286,6 +310,7 @@ io::Task<Result<>> Account::list_mailboxes(session::Lease& lease) {
       pool_->forget(*it->second);
       it->second->on_deselected();
       it = views_.erase(it);
+      bump_all();  // as in evict_views()
     }
   }
   co_return Result<>{};
@@ -309,7 +334,7 @@ io::Task<Result<>> Account::ask_status(session::Lease& lease, MailboxListBuilder
   co_return Result<>{};
 }
 
-io::Task<Result<std::vector<MailboxData>>> Account::mailboxes() {
+io::Task<Result<Snapshot<std::vector<MailboxData>>>> Account::mailboxes() {
   auto listed = co_await refresh_mailboxes(context_.options.mailbox_list_fresh);
   if (!listed) co_return fail(listed.error());
   std::vector<MailboxData> all;
@@ -332,7 +357,7 @@ io::Task<Result<std::vector<MailboxData>>> Account::mailboxes() {
     }
     all.push_back(std::move(data));
   }
-  co_return all;
+  co_return Snapshot<std::vector<MailboxData>>{std::move(all), state(StateType::mailbox), *listed};
 }
 
 // --- Housekeeping ---
@@ -354,8 +379,7 @@ void Account::evict_views() {
     evicted = true;
   }
   // What happens in a mailbox that nobody hears any more isn't known: the states of before are not those of later.
-  if (!evicted) return;
-  bump_all();
+  if (evicted) bump_all();
 }
 
 }  // namespace postern::mail

@@ -13,6 +13,18 @@ namespace postern::mail {
 struct Account::Wanted {
   EmailItem item;
   Place place;
+  ViewPtr view;  // null: no such mailbox
+};
+
+// One call of fetch(), until nothing has to be waited for any more.
+struct Account::Gathering {
+  explicit Gathering(FetchPlan p) : plan(std::move(p)), key(FragmentCache::plan_key(plan.signature)) {}
+  FetchPlan plan;
+  FragmentCache::PlanKey key;
+  std::vector<Wanted> all;
+  std::map<MailboxKey, std::map<std::uint32_t, MessageSource>> sources;
+  std::uint64_t octets = 0;  // of content, see fetch_octets_max
+  Freshness freshness = Freshness::current;
 };
 
 namespace {
@@ -71,6 +83,13 @@ ThreadKey thread_of(const imap::FetchData& data, const imap::CapabilitySet& capa
 // Content of message parts that one call may hold at a time.
 constexpr std::uint64_t fetch_octets_max = 64 * 1024 * 1024;
 
+// All of a plan is there: what a server leaves out, or can't read, is no Email that can be shown.
+bool is_complete(const FetchPlan& plan, const MessageSource& source, const MessageEntry& entry) {
+  return entry.is_known() && (!plan.body_structure || source.body_structure != nullptr) &&
+         (!plan.thread || entry.thread != 0) &&
+         ((plan.header_fields.empty() && !plan.full_header) || source.header);
+}
+
 // At most `count` UIDs each, and short enough for a command line.
 std::vector<imap::UidSet> groups_of(const imap::UidSet& uids, std::uint64_t count) {
   std::vector<imap::UidSet> groups;
@@ -98,89 +117,116 @@ bool is_field_name(std::string_view name) {
 
 }  // namespace
 
-io::Task<Result<std::vector<EmailItem>>> Account::fetch(std::vector<EmailKey> ids, FetchPlan plan) {
+io::Task<Result<Snapshot<std::vector<EmailItem>>>> Account::fetch(std::vector<EmailKey> ids, FetchPlan plan) {
   std::erase_if(plan.header_fields, [](const std::string& name) { return !is_field_name(name); });
-  if (auto listed = co_await refresh_mailboxes(Duration::max()); !listed) co_return fail(listed.error());
-  const auto number = context_.fragments.plan_number(plan.signature);
-  std::vector<Wanted> all(ids.size());
-  std::map<MailboxKey, std::vector<Wanted*>> by_mailbox;
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    all[i].item.id = ids[i];
-    all[i].place = place_of(ids[i]);
-    if (find_mailbox(all[i].place.mailbox) != nullptr) by_mailbox[all[i].place.mailbox].push_back(&all[i]);
+  if (auto listed = co_await refresh_mailboxes(any_age); !listed) co_return fail(listed.error());
+  Gathering gathering(std::move(plan));
+  gathering.all.resize(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) gathering.all[i].item.id = ids[i];
+  if (auto gathered = co_await gather(gathering); !gathered) co_return fail(gathered.error());
+  // From here on nothing suspends: data and state are those of one moment.
+  Snapshot<std::vector<EmailItem>> found;
+  found.data.reserve(gathering.all.size());
+  for (auto& wanted : gathering.all) {
+    assemble(wanted, gathering);
+    found.data.push_back(std::move(wanted.item));
   }
-  for (auto& [mailbox, wanted] : by_mailbox) {
-    auto view = co_await view_of(mailbox);
-    if (!view && view.error().code == make_error_code(Errc::not_found)) continue;
-    if (!view) co_return fail(view.error());
-    auto fetched = co_await fetch_in(*view, wanted, plan, number);
-    if (!fetched && fetched.error().code == make_error_code(Errc::not_found)) continue;
-    if (!fetched) co_return fail(fetched.error());
-  }
-  std::vector<EmailItem> items;
-  items.reserve(all.size());
-  for (auto& wanted : all) items.push_back(std::move(wanted.item));
-  co_return items;
+  found.state = state(StateType::email);
+  found.freshness = gathering.freshness;
+  co_return found;
 }
 
-io::Task<Result<>> Account::fetch_in(ViewPtr view, std::vector<Wanted*> wanted, const FetchPlan& plan,
-                                     std::uint32_t number) {
-  if (auto attached = co_await attach(view); !attached) co_return attached;
-  std::map<std::uint32_t, MessageSource> sources;
-  for (auto* w : wanted) {
-    const auto* entry = view->index().find(w->place.uid);
-    // The live UIDVALIDITY is compared on every use: an id never reaches another message.
-    if (w->place.uid_validity != view->uid_validity() || entry == nullptr || entry->is_deleted()) continue;
-    w->item.fragment = context_.fragments.find({key_, w->item.id, number});
-    if (w->item.fragment != nullptr && entry->is_known()) continue;
-    auto& source = sources[w->place.uid];
-    source.id = w->item.id;
-    source.place = w->place;
-  }
-  if (!sources.empty()) {
-    if (stale_) co_return fail(Errc::server_unavailable);
-    if (auto fetched = co_await fetch_sources(view, plan, sources); !fetched) co_return fetched;
-  }
-  for (auto* w : wanted) {
-    const auto* entry = view->index().find(w->place.uid);
-    if (w->place.uid_validity != view->uid_validity() || entry == nullptr || entry->is_deleted()) continue;
-    if (auto it = sources.find(w->place.uid); it != sources.end()) {
-      auto& source = it->second;
-      source.size = entry->size;
-      source.received_at = entry->received;
-      source.thread = entry->thread;
-      const bool complete = entry->is_known() && (!plan.body_structure || source.body_structure != nullptr) &&
-                            (!plan.thread || source.thread != 0) &&
-                            ((plan.header_fields.empty() && !plan.full_header) || source.header);
-      if (!complete) co_return fail(Errc::server_refused, "FETCH gave a message only in part");
-      w->item.fragment = std::make_shared<const Fragment>(plan.render(source));
-      if (plan.cacheable) context_.fragments.put({key_, w->item.id, number}, w->item.fragment);
+// Fetches what the cache hasn't got, mailbox by mailbox. A message may be moved while another one's mailbox is
+// waited for: it is looked for again before it is reported missing.
+io::Task<Result<>> Account::gather(Gathering& gathering) {
+  for (int i = 0; i < place_tries_max; ++i) {
+    std::map<MailboxKey, std::vector<Wanted*>> by_mailbox;
+    for (auto& wanted : gathering.all) {
+      const auto place = place_of(wanted.item.id);
+      if (i > 0 && place == wanted.place) continue;
+      wanted.place = place;
+      wanted.view.reset();
+      if (find_mailbox(place.mailbox) != nullptr) by_mailbox[place.mailbox].push_back(&wanted);
     }
-    w->item.found = true;
-    w->item.keywords = jmap_keywords(view->index(), *entry);
-    w->item.mailboxes = {view->key()};
+    if (by_mailbox.empty()) break;
+    for (auto& [mailbox, wanted] : by_mailbox) {
+      auto view = co_await view_of(mailbox);
+      if (!view && view.error().code == make_error_code(Errc::not_found)) continue;
+      if (!view) co_return fail(view.error());
+      auto gathered = co_await gather_in(*view, wanted, gathering);
+      if (!gathered && gathered.error().code == make_error_code(Errc::not_found)) continue;
+      if (!gathered) co_return fail(gathered.error());
+    }
   }
   co_return Result<>{};
 }
 
+io::Task<Result<>> Account::gather_in(ViewPtr view, std::vector<Wanted*> wanted, Gathering& gathering) {
+  auto attached = co_await attach(view);
+  if (!attached) co_return fail(attached.error());
+  gathering.freshness = both(gathering.freshness, *attached);
+  std::map<std::uint32_t, MessageSource> missing;
+  for (auto* w : wanted) {
+    w->view = view;
+    const auto* entry = visible_entry(*view, w->place);
+    if (entry == nullptr) continue;
+    w->item.fragment = context_.fragments.find({key_, w->item.id, gathering.key});
+    if (w->item.fragment != nullptr && entry->is_known()) continue;
+    auto& source = missing[w->place.uid];
+    source.id = w->item.id;
+    source.place = w->place;
+  }
+  if (missing.empty()) co_return Result<>{};
+  if (*attached == Freshness::stale) co_return fail(Errc::server_unavailable);
+  if (auto fetched = co_await fetch_sources(view, gathering.plan, missing, gathering.octets); !fetched)
+    co_return fetched;
+  gathering.sources[view->key()].merge(missing);
+  co_return Result<>{};
+}
+
+// One item of what was gathered; not found where it is gone by now, or was left out by the server.
+void Account::assemble(Wanted& wanted, Gathering& gathering) {
+  const auto* entry = wanted.view ? visible_entry(*wanted.view, wanted.place) : nullptr;
+  if (entry == nullptr) return;
+  auto& item = wanted.item;
+  auto& sources = gathering.sources[wanted.place.mailbox];
+  if (auto it = sources.find(wanted.place.uid); it != sources.end()) {
+    auto& source = it->second;
+    if (source.place != wanted.place || !is_complete(gathering.plan, source, *entry)) return;
+    source.id = item.id;  // two ids can mean one place
+    source.size = entry->size;
+    source.received_at = entry->received;
+    source.thread = entry->thread;
+    item.fragment = std::make_shared<const Fragment>(gathering.plan.render(source));
+    if (gathering.plan.cacheable) context_.fragments.put({key_, item.id, gathering.key}, item.fragment);
+  }
+  if (item.fragment == nullptr) return;
+  item.found = true;
+  item.keywords = jmap_keywords(wanted.view->index(), *entry);
+  item.mailboxes = {wanted.view->key()};
+}
+
 // The first round: what every message needs; the second: what depends on its structure.
 io::Task<Result<>> Account::fetch_sources(ViewPtr view, const FetchPlan& plan,
-                                          std::map<std::uint32_t, MessageSource>& sources) {
+                                          std::map<std::uint32_t, MessageSource>& sources,
+                                          std::uint64_t& octets) {
   auto first =
       co_await on_mailbox(view, [&view, &plan, &sources](session::Lease& lease) -> io::Task<Result<>> {
         const auto capabilities = lease.capabilities();
         imap::UidSet uids;
         bool all_threads_known = true;
         for (const auto& [uid, source] : sources) {
-          uids.add(uid);
           const auto* entry = view->index().find(uid);
-          all_threads_known = all_threads_known && entry != nullptr && entry->thread != 0;
+          if (entry == nullptr) continue;  // gone meanwhile
+          uids.add(uid);
+          all_threads_known = all_threads_known && entry->thread != 0;
         }
+        if (uids.empty()) co_return Result<>{};
         const auto items = first_items(plan, capabilities, all_threads_known ? 1 : 0);
         for (const auto& piece : uids.split(imap::command_line_bytes_max / 2)) {
           imap::CommandBuilder fetch("UID FETCH", capabilities);
           fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);
-          auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {
+          auto fetched = co_await run_fetch(lease, fetch, [&](imap::Response& response) {
             auto* answer = std::get_if<imap::FetchResponse>(&response);
             if (answer == nullptr || !answer->data.uid) return;
             auto it = sources.find(*answer->data.uid);
@@ -196,18 +242,17 @@ io::Task<Result<>> Account::fetch_sources(ViewPtr view, const FetchPlan& plan,
         co_return Result<>{};
       });
   if (!first || !plan.more) co_return first;
-  co_return co_await fetch_sections(view, sources, plan);
+  co_return co_await fetch_sections(view, sources, plan, octets);
 }
 
 io::Task<Result<>> Account::fetch_sections(ViewPtr view, std::map<std::uint32_t, MessageSource>& sources,
-                                           const FetchPlan& plan) {
+                                           const FetchPlan& plan, std::uint64_t& octets) {
   // Messages that want the same sections share a command.
   std::map<std::vector<WantedSection>, imap::UidSet> groups;
   for (auto& [uid, source] : sources) {
     auto wanted = plan.more(source);
     if (!wanted.empty()) groups[std::move(wanted)].add(uid);
   }
-  std::uint64_t octets = 0;
   for (const auto& [sections, uids] : groups) {
     std::uint64_t most = 0;  // that one message can bring
     for (const auto& wanted : sections)
@@ -223,7 +268,7 @@ io::Task<Result<>> Account::fetch_sections(ViewPtr view, std::map<std::uint32_t,
         if (octets > fetch_octets_max) co_return fail(Errc::too_large, "too much content for one call");
         imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
         fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);
-        auto done = co_await run(lease, fetch, [&](imap::Response& response) {
+        auto done = co_await run_fetch(lease, fetch, [&](imap::Response& response) {
           auto* answer = std::get_if<imap::FetchResponse>(&response);
           if (answer == nullptr || !answer->data.uid || !piece.contains(*answer->data.uid)) return;
           auto it = sources.find(*answer->data.uid);
@@ -244,12 +289,13 @@ io::Task<Result<>> Account::fetch_sections(ViewPtr view, std::map<std::uint32_t,
 
 // --- Threads ---
 
-io::Task<Result<>> Account::load_threads(ViewPtr view) {
-  if (auto attached = co_await attach(view); !attached) co_return attached;
-  if (stale_) co_return fail(Errc::server_unavailable);
+io::Task<Result<Freshness>> Account::load_threads(ViewPtr view) {
+  auto attached = co_await attach(view);
+  if (!attached || view->missing_threads().empty()) co_return attached;
+  if (*attached == Freshness::stale) co_return fail(Errc::server_unavailable);
   FetchPlan plan;
   plan.thread = true;
-  co_return co_await on_mailbox(view, [this, &view, &plan](session::Lease& lease) -> io::Task<Result<>> {
+  auto loaded = co_await on_mailbox(view, [this, &view, &plan](session::Lease& lease) -> io::Task<Result<>> {
     const auto missing = view->missing_threads();
     if (missing.empty()) co_return Result<>{};
     const auto capabilities = lease.capabilities();
@@ -257,7 +303,7 @@ io::Task<Result<>> Account::load_threads(ViewPtr view) {
     for (const auto& piece : missing.split(imap::command_line_bytes_max / 2)) {
       imap::CommandBuilder fetch("UID FETCH", capabilities);
       fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);
-      auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {
+      auto fetched = co_await run_fetch(lease, fetch, [&](imap::Response& response) {
         auto* answer = std::get_if<imap::FetchResponse>(&response);
         if (answer == nullptr || !answer->data.uid || !piece.contains(*answer->data.uid)) return;
         const auto id = id_of(Place{view->key(), view->uid_validity(), *answer->data.uid});
@@ -268,20 +314,19 @@ io::Task<Result<>> Account::load_threads(ViewPtr view) {
     }
     co_return Result<>{};
   });
+  if (!loaded) co_return fail(loaded.error());
+  co_return Freshness::current;
 }
 
-io::Task<Result<std::vector<ThreadData>>> Account::threads(std::vector<ThreadKey> keys) {
-  if (auto listed = co_await refresh_mailboxes(context_.options.mailbox_list_fresh); !listed)
-    co_return fail(listed.error());
+io::Task<Result<Snapshot<std::vector<ThreadData>>>> Account::threads(std::vector<ThreadKey> keys) {
+  auto listed = co_await refresh_mailboxes(context_.options.mailbox_list_fresh);
+  if (!listed) co_return fail(listed.error());
+  Snapshot<std::vector<ThreadData>> found;
+  found.freshness = *listed;
   std::vector<MailboxKey> selectable;
   for (const auto& mailbox : mailboxes_)
     if (mailbox.selectable) selectable.push_back(mailbox.key);
-  struct Member {
-    std::int64_t received;
-    EmailKey id;
-  };
-  std::map<ThreadKey, std::vector<Member>> members;
-  for (auto key : keys) members[key];
+  std::vector<ViewPtr> views;
   for (auto key : selectable) {
     auto view = co_await view_of(key);
     if (!view) continue;
@@ -295,15 +340,27 @@ io::Task<Result<std::vector<ThreadData>>> Account::threads(std::vector<ThreadKey
       if (!loaded && loaded.error().code == make_error_code(Errc::server_unavailable))
         co_return fail(loaded.error());
       if (!loaded) continue;
+      found.freshness = both(found.freshness, *loaded);
     }
-    for (const auto& entry : (*view)->index().entries()) {
+    views.push_back(*view);
+  }
+  // From here on nothing suspends.
+  struct Member {
+    std::int64_t received;
+    EmailKey id;
+  };
+  std::map<ThreadKey, std::vector<Member>> members;
+  for (auto key : keys)
+    if (key != 0) members[key];  // 0 is no thread: those whose thread isn't known
+  for (const auto& view : views) {
+    for (const auto& entry : view->index().entries()) {
       if (entry.is_deleted()) continue;
       auto it = members.find(entry.thread);
       if (it == members.end()) continue;
-      it->second.push_back(Member{entry.received, id_of(Place{key, (*view)->uid_validity(), entry.uid})});
+      it->second.push_back(
+          Member{entry.received, id_of(Place{view->key(), view->uid_validity(), entry.uid})});
     }
   }
-  std::vector<ThreadData> found;
   for (auto key : keys) {
     auto& list = members[key];
     std::sort(list.begin(), list.end(), [](const Member& a, const Member& b) {
@@ -311,8 +368,9 @@ io::Task<Result<std::vector<ThreadData>>> Account::threads(std::vector<ThreadKey
     });
     ThreadData data{key, {}};
     for (const auto& member : list) data.emails.push_back(member.id);
-    found.push_back(std::move(data));
+    found.data.push_back(std::move(data));
   }
+  found.state = state(StateType::thread);
   co_return found;
 }
 
@@ -384,24 +442,33 @@ class AccountBlobReader final : public BlobReader {
   bool ended_ = false;
 };
 
+io::Task<Result<std::pair<ViewPtr, Place>>> Account::locate(EmailKey id) {
+  for (int i = 0; i < place_tries_max; ++i) {
+    const auto place = place_of(id);
+    auto view = co_await view_of(place.mailbox);
+    if (!view) co_return fail(view.error());
+    if (auto attached = co_await attach_current(*view); !attached) co_return fail(attached.error());
+    if (visible_entry(**view, place) != nullptr) co_return std::pair(std::move(*view), place);
+    if (place_of(id) == place) break;
+  }
+  co_return fail(Errc::not_found);
+}
+
 io::Task<Result<std::unique_ptr<BlobReader>>> Account::open_blob(BlobKey blob) {
-  const auto place = place_of(blob.email);
-  auto view = co_await view_of(place.mailbox);
-  if (!view) co_return fail(view.error());
-  if (auto attached = co_await attach(*view); !attached) co_return fail(attached.error());
-  if (stale_) co_return fail(Errc::server_unavailable);
-  const auto* entry = (*view)->index().find(place.uid);
-  if ((*view)->uid_validity() != place.uid_validity || entry == nullptr || entry->is_deleted())
-    co_return fail(Errc::not_found);
-  if (!entry->is_known()) {
+  auto located = co_await locate(blob.email);
+  if (!located) co_return fail(located.error());
+  auto& [view, place] = *located;
+  const auto* entry = visible_entry(*view, place);
+  if (entry != nullptr && !entry->is_known()) {
     std::map<std::uint32_t, MessageSource> sources;
     sources[place.uid].id = blob.email;
-    if (auto fetched = co_await fetch_sources(*view, FetchPlan{}, sources); !fetched)
+    std::uint64_t octets = 0;
+    if (auto fetched = co_await fetch_sources(view, FetchPlan{}, sources, octets); !fetched)
       co_return fail(fetched.error());
-    entry = (*view)->index().find(place.uid);
-    if (entry == nullptr) co_return fail(Errc::not_found);
+    entry = visible_entry(*view, place);
   }
-  co_return std::make_unique<AccountBlobReader>(shared_from_this(), *view, place, std::move(blob),
+  if (entry == nullptr) co_return fail(Errc::not_found);
+  co_return std::make_unique<AccountBlobReader>(shared_from_this(), view, place, std::move(blob),
                                                 entry->size);
 }
 

@@ -13,25 +13,37 @@ struct Account::Change {
   Place place;
   std::vector<std::string> add, remove;  // IMAP flags
   std::optional<MailboxKey> target;
-  bool destroy = false;
-  SetOutcome* outcome = nullptr;
+  const EmailUpdate* update = nullptr;  // null: to be destroyed
+  bool moved = false;                   // by us
+  SetOutcome outcome;
 
-  bool failed() const { return !outcome->error_type.empty(); }
-  void fail_with(std::string type, std::string description, std::vector<std::string> properties = {}) const {
-    outcome->done = false;
-    outcome->error_type = std::move(type);
-    outcome->description = std::move(description);
-    outcome->properties = std::move(properties);
+  bool failed() const { return !outcome.error_type.empty(); }
+  void fail_with(std::string type, std::string description, std::vector<std::string> properties = {}) {
+    outcome = {false, std::move(type), std::move(description), std::move(properties)};
   }
+  bool is_lost() const { return outcome.error_type == not_found; }
+  void begin(const Place& at) {
+    place = at;
+    add.clear();
+    remove.clear();
+    target.reset();
+    outcome = {};
+  }
+  void lost() { fail_with(not_found, "no such Email"); }
+  bool has_effect() const { return update == nullptr || !add.empty() || !remove.empty() || target; }
+
+ private:
+  static constexpr const char* not_found = "notFound";
 };
 
 namespace {
 
 // RFC 8621, 4.1.1: 1-255 characters of ASCII 0x21-0x7e without ( ) { ] % * " \.
 bool is_keyword(std::string_view keyword) {
-  return !keyword.empty() && keyword.size() <= 255 && std::all_of(keyword.begin(), keyword.end(), [](char c) {
-    return c > 0x20 && c < 0x7F && std::string_view("(){]%*\"\\").find(c) == std::string_view::npos;
-  });
+  return !keyword.empty() && keyword.size() <= keyword_bytes_max &&
+         std::all_of(keyword.begin(), keyword.end(), [](char c) {
+           return c > 0x20 && c < 0x7F && std::string_view("(){]%*\"\\").find(c) == std::string_view::npos;
+         });
 }
 
 // Flags that may be set, as the server has told it; nothing told means all (RFC 3501, 7.1).
@@ -73,58 +85,83 @@ std::pair<std::string, std::string> set_error_of(const Error& error, const imap:
 
 io::Task<Result<std::vector<SetOutcome>>> Account::update(std::vector<EmailUpdate> updates,
                                                           EffectsHook effects) {
-  if (auto listed = co_await refresh_mailboxes(Duration::max()); !listed) co_return fail(listed.error());
-  std::vector<SetOutcome> outcomes(updates.size());
   std::vector<Change> changes(updates.size());
-  std::map<MailboxKey, std::vector<std::size_t>> by_mailbox;
   for (std::size_t i = 0; i < updates.size(); ++i) {
     changes[i].id = updates[i].id;
-    changes[i].place = place_of(updates[i].id);
-    changes[i].outcome = &outcomes[i];
-    if (find_mailbox(changes[i].place.mailbox) == nullptr)
-      changes[i].fail_with("notFound", "no such Email");
-    else
-      by_mailbox[changes[i].place.mailbox].push_back(i);
+    changes[i].update = &updates[i];
   }
-  for (auto& [mailbox, numbers] : by_mailbox) {
-    std::vector<Change*> here;
-    for (auto n : numbers) here.push_back(&changes[n]);
-    auto view = co_await view_of(mailbox);
-    if (view)
-      if (auto attached = co_await attach(*view); !attached) view = fail(attached.error());
-    if (view && stale_) view = fail(Errc::server_unavailable);
-    if (!view) {
-      const bool gone = view.error().code == make_error_code(Errc::not_found);
-      for (auto* change : here)
-        change->fail_with(gone ? "notFound" : "serverUnavailable",
-                          gone ? "no such Email" : "the mail server can't be reached");
-      continue;
+  co_return co_await change_all(std::move(changes), std::move(effects));
+}
+
+io::Task<Result<std::vector<SetOutcome>>> Account::destroy(std::vector<EmailKey> ids, EffectsHook effects) {
+  std::vector<Change> changes(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) changes[i].id = ids[i];
+  co_return co_await change_all(std::move(changes), std::move(effects));
+}
+
+// Mailbox by mailbox. A message that is missing because it has been moved meanwhile is looked for where it is now;
+// nothing has been written for it then.
+io::Task<Result<std::vector<SetOutcome>>> Account::change_all(std::vector<Change> changes,
+                                                              EffectsHook effects) {
+  if (auto listed = co_await refresh_mailboxes(any_age); !listed) co_return fail(listed.error());
+  for (int i = 0; i < place_tries_max; ++i) {
+    std::map<MailboxKey, std::vector<Change*>> by_mailbox;
+    for (auto& change : changes) {
+      const auto place = place_of(change.id);
+      if (i > 0 && (!change.is_lost() || place == change.place)) continue;
+      change.begin(place);
+      if (find_mailbox(place.mailbox) == nullptr)
+        change.lost();
+      else
+        by_mailbox[place.mailbox].push_back(&change);
     }
-    if (std::any_of(here.begin(), here.end(), [&](Change* c) {
-          const auto* entry = (*view)->index().find(c->place.uid);
-          return entry != nullptr && !entry->is_known();
-        })) {
-      // A change of keywords is told from what is there.
-      if (auto filled = co_await fill(*view); !filled) {
-        for (auto* change : here) change->fail_with("serverUnavailable", "the mail server can't be reached");
-        continue;
-      }
-    }
-    for (auto n : numbers) plan_change(**view, updates[n], changes[n]);
-    std::erase_if(here, [](Change* change) { return change->failed(); });
-    if (auto applied = co_await apply_changes(*view, std::move(here), effects); !applied)
-      co_return fail(applied.error());
+    if (by_mailbox.empty()) break;
+    for (auto& [mailbox, here] : by_mailbox) co_await change_in(mailbox, std::move(here), effects);
   }
+  std::vector<SetOutcome> outcomes;
+  outcomes.reserve(changes.size());
+  for (auto& change : changes) outcomes.push_back(std::move(change.outcome));
   co_return outcomes;
 }
 
-// Decides what one update comes to, or says why it can't be done.
-void Account::plan_change(const MailboxView& view, const EmailUpdate& update, Change& change) {
-  const auto* entry = view.index().find(change.place.uid);
-  if (change.place.uid_validity != view.uid_validity() || entry == nullptr || entry->is_deleted())
-    return change.fail_with("notFound", "no such Email");
-  // Keywords
-  const auto current = jmap_keywords(view.index(), *entry);
+io::Task<> Account::change_in(MailboxKey mailbox, std::vector<Change*> changes, EffectsHook effects) {
+  auto view = co_await view_of(mailbox);
+  if (view)
+    if (auto attached = co_await attach_current(*view); !attached) view = fail(attached.error());
+  // A change of keywords is told from what is there.
+  if (view && std::any_of(changes.begin(), changes.end(), [&](const Change* change) {
+        const auto* entry = visible_entry(**view, change->place);
+        return change->update != nullptr && entry != nullptr && !entry->is_known();
+      }))
+    if (auto filled = co_await fill(*view); !filled) view = fail(filled.error());
+  if (!view) {
+    const bool gone = view.error().code == make_error_code(Errc::not_found);
+    for (auto* change : changes)
+      gone ? change->lost() : change->fail_with("serverUnavailable", "the mail server can't be reached");
+    co_return;
+  }
+  for (auto* change : changes) plan_change(**view, *change);
+  std::erase_if(changes, [](Change* change) { return change->failed(); });
+  co_await apply_changes(*view, std::move(changes), std::move(effects));
+}
+
+// Decides what one change comes to, or says why it can't be made.
+void Account::plan_change(const MailboxView& view, Change& change) {
+  const auto* entry = visible_entry(view, change.place);
+  if (entry == nullptr) return change.lost();
+  if (change.update != nullptr) {
+    plan_keywords(view, *entry, change);
+    if (!change.failed()) plan_mailboxes(change);
+    if (change.failed()) return;
+  }
+  if (view.read_only() && change.has_effect())
+    return change.fail_with("forbidden", "the mailbox is read-only");
+  change.outcome.done = true;  // unless one of the commands fails
+}
+
+void Account::plan_keywords(const MailboxView& view, const MessageEntry& entry, Change& change) {
+  const auto& update = *change.update;
+  const auto current = jmap_keywords(view.index(), entry);
   auto want = [&](const std::string& keyword, bool on) {
     if (contains(current, keyword) == on) return;
     (on ? change.add : change.remove).push_back(imap_flag(view, keyword));
@@ -150,7 +187,10 @@ void Account::plan_change(const MailboxView& view, const EmailUpdate& update, Ch
       return change.fail_with("invalidProperties", "the mail server doesn't keep this keyword here: " + flag,
                               {"keywords"});
   }
-  // Mailboxes
+}
+
+void Account::plan_mailboxes(Change& change) {
+  const auto& update = *change.update;
   std::set<MailboxKey> mailboxes{change.place.mailbox};
   if (update.mailboxes) mailboxes = {update.mailboxes->begin(), update.mailboxes->end()};
   for (const auto& [key, in] : update.mailbox_changes)
@@ -165,86 +205,37 @@ void Account::plan_change(const MailboxView& view, const EmailUpdate& update, Ch
   if (mailboxes.size() > 1)
     return change.fail_with("tooManyMailboxes", "an Email can be in one Mailbox only", {"mailboxIds"});
   if (*mailboxes.begin() != change.place.mailbox) change.target = *mailboxes.begin();
-  if (view.read_only() && (change.target || !change.add.empty() || !change.remove.empty()))
-    return change.fail_with("forbidden", "the mailbox is read-only");
-  change.outcome->done = true;  // unless one of the commands fails
-}
-
-io::Task<Result<std::vector<SetOutcome>>> Account::destroy(std::vector<EmailKey> ids, EffectsHook effects) {
-  if (auto listed = co_await refresh_mailboxes(Duration::max()); !listed) co_return fail(listed.error());
-  std::vector<SetOutcome> outcomes(ids.size());
-  std::vector<Change> changes(ids.size());
-  std::map<MailboxKey, std::vector<Change*>> by_mailbox;
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    changes[i].id = ids[i];
-    changes[i].place = place_of(ids[i]);
-    changes[i].destroy = true;
-    changes[i].outcome = &outcomes[i];
-    if (find_mailbox(changes[i].place.mailbox) == nullptr)
-      changes[i].fail_with("notFound", "no such Email");
-    else
-      by_mailbox[changes[i].place.mailbox].push_back(&changes[i]);
-  }
-  for (auto& [mailbox, here] : by_mailbox) {
-    auto view = co_await view_of(mailbox);
-    if (view)
-      if (auto attached = co_await attach(*view); !attached) view = fail(attached.error());
-    if (view && stale_) view = fail(Errc::server_unavailable);
-    for (auto* change : here) {
-      const auto* entry = view ? (*view)->index().find(change->place.uid) : nullptr;
-      if (!view && view.error().code != make_error_code(Errc::not_found))
-        change->fail_with("serverUnavailable", "the mail server can't be reached");
-      else if (!view || change->place.uid_validity != (*view)->uid_validity() || entry == nullptr ||
-               entry->is_deleted())
-        change->fail_with("notFound", "no such Email");
-      else if ((*view)->read_only())
-        change->fail_with("forbidden", "the mailbox is read-only");
-      else
-        change->outcome->done = true;
-    }
-    std::erase_if(here, [](Change* change) { return change->failed(); });
-    if (!view) continue;
-    if (auto applied = co_await apply_changes(*view, here, effects); !applied)
-      co_return fail(applied.error());
-  }
-  co_return outcomes;
 }
 
 // Writes, on one lease, in an order that a break in the middle can't turn into a loss.
-io::Task<Result<>> Account::apply_changes(ViewPtr view, std::vector<Change*> changes, EffectsHook effects) {
-  const bool nothing = std::all_of(changes.begin(), changes.end(), [](Change* c) {
-    return c->add.empty() && c->remove.empty() && !c->target && !c->destroy;
-  });
-  if (nothing) co_return Result<>{};
+io::Task<> Account::apply_changes(ViewPtr view, std::vector<Change*> changes, EffectsHook effects) {
+  if (std::none_of(changes.begin(), changes.end(), [](const Change* c) { return c->has_effect(); }))
+    co_return;
   auto lease = co_await pool_->select(view->encoded_name(), *view);
   // Selected anew, its UIDVALIDITY can be another one: look again before the first write.
   Result<> synced = lease ? co_await sync(*lease, view, nullptr) : fail(lease.error());
   for (auto* change : changes) {
-    const auto* entry = view->index().find(change->place.uid);
     if (!synced)
       change->fail_with("serverUnavailable", "the mail server can't be reached");
-    else if (change->place.uid_validity != view->uid_validity() || entry == nullptr || entry->is_deleted())
-      change->fail_with("notFound", "no such Email");
+    else if (visible_entry(*view, change->place) == nullptr)
+      change->lost();
   }
   std::erase_if(changes, [](Change* change) { return change->failed(); });
-  if (changes.empty()) co_return Result<>{};
+  if (changes.empty()) co_return;
   if (effects && !co_await effects()) {
     for (auto* change : changes) change->fail_with("serverFail", "nobody waits for this request any more");
-    co_return Result<>{};
+    co_return;
   }
-  if (auto stored = co_await store_keywords(*lease, changes); !stored) co_return stored;
+  co_await store_keywords(*lease, changes);
   std::map<MailboxKey, std::vector<Change*>> moves;
   std::vector<Change*> destroyed;
   for (auto* change : changes) {
     if (change->failed()) continue;
     if (change->target) moves[*change->target].push_back(change);
-    if (change->destroy) destroyed.push_back(change);
+    if (change->update == nullptr) destroyed.push_back(change);
   }
-  for (auto& [target, group] : moves)
-    if (auto moved = co_await move_messages(*lease, target, group); !moved) co_return moved;
-  if (!destroyed.empty())
-    if (auto gone = co_await expunge_messages(*lease, destroyed); !gone) co_return gone;
-  co_return Result<>{};
+  for (auto& [target, group] : moves) co_await move_messages(*lease, target, group);
+  if (!destroyed.empty()) co_await expunge_messages(*lease, destroyed);
 }
 
 namespace {
@@ -264,9 +255,22 @@ std::vector<std::pair<imap::UidSet, std::vector<Change*>>> pieces_of(const std::
   return pieces;
 }
 
+// A command about a message that another request has moved meanwhile does nothing, and says nothing.
+template <typename Change>
+void find_lost(const std::vector<Change*>& changes, const auto& place_of) {
+  for (auto* change : changes)
+    if (!change->failed() && place_of(change->id) != change->place) change->lost();
+}
+
+template <typename Change>
+void fail_all(const std::vector<Change*>& changes, const Error& error, const imap::StatusResponse& refusal) {
+  const auto [type, description] = set_error_of(error, refusal);
+  for (auto* change : changes) change->fail_with(type, description);
+}
+
 }  // namespace
 
-io::Task<Result<>> Account::store_keywords(session::Lease& lease, std::vector<Change*>& changes) {
+io::Task<> Account::store_keywords(session::Lease& lease, std::vector<Change*>& changes) {
   std::map<std::pair<bool, std::vector<std::string>>, std::vector<Change*>> groups;
   for (auto* change : changes) {
     if (!change->add.empty()) groups[{true, change->add}].push_back(change);
@@ -283,49 +287,44 @@ io::Task<Result<>> Account::store_keywords(session::Lease& lease, std::vector<Ch
       store.raw(")").expect(imap::Expect::fetch).write();
       imap::StatusResponse refusal;
       auto stored = co_await run(lease, store, {}, &refusal);
-      if (stored) continue;
-      const auto [type, description] = set_error_of(stored.error(), refusal);
-      for (auto* change : those) change->fail_with(type, description);
+      if (!stored) fail_all(those, stored.error(), refusal);
+      find_lost(those, [this](const EmailKey& id) { return place_of(id); });
     }
   }
-  co_return Result<>{};
 }
 
-io::Task<Result<>> Account::move_messages(session::Lease& lease, MailboxKey target,
-                                          std::vector<Change*> changes) {
+io::Task<> Account::move_messages(session::Lease& lease, MailboxKey target, std::vector<Change*> changes) {
   const auto* mailbox = find_mailbox(target);
   if (mailbox == nullptr) {
     for (auto* change : changes)
       change->fail_with("invalidProperties", "the Mailbox has gone", {"mailboxIds"});
-    co_return Result<>{};
+    co_return;
   }
   const auto target_name = mailbox->encoded_name;
   const bool can_move = lease.tiers().move == imap::MoveTier::move;
   for (auto& [uids, those] : pieces_of(changes)) {
     imap::CommandBuilder command(can_move ? "UID MOVE" : "UID COPY", lease.capabilities());
     command.sp().set(uids).sp().encoded_mailbox(target_name).expect(imap::Expect::other).exclusive().write();
-    auto built = command.finish();
-    if (!built) co_return fail(mail_error(built.error()));
     std::optional<imap::CopyUid> copied;
     auto take = [&copied](const imap::ResponseCode& code) {
       if (const auto* value = std::get_if<imap::CopyUid>(&code.value)) copied = *value;
     };
     imap::StatusResponse refusal;
-    auto done = co_await lease.execute(
-        std::move(*built),
-        [&take](imap::Response& response) {
-          if (auto* status = std::get_if<imap::StatusResponse>(&response)) take(status->code);
-        },
-        &refusal);
-    if (done) {
+    auto built = command.finish();
+    Result<imap::StatusResponse> done = built ? Result<imap::StatusResponse>{} : fail(built.error());
+    if (built)
+      done = co_await lease.execute(
+          std::move(*built),
+          [&take](imap::Response& response) {
+            if (auto* status = std::get_if<imap::StatusResponse>(&response)) take(status->code);
+          },
+          &refusal);
+    if (done)
       take(done->code);
-    } else {
-      const auto [type, description] = set_error_of(done.error(), refusal);
-      for (auto* change : those) change->fail_with(type, description);
-    }
+    else
+      fail_all(those, done.error(), refusal);
     // A message is where the copy is only once the original is gone.
-    if (done && !can_move)
-      if (auto gone = co_await expunge_messages(lease, those); !gone) co_return gone;
+    if (done && !can_move) co_await expunge_messages(lease, those);
     // The id goes on meaning the message where it is now (RFC 8621, 4: ids don't change by moving). What a MOVE that
     // broke off has told counts, too.
     if (copied && copied->source.size() == copied->destination.size()) {
@@ -336,35 +335,39 @@ io::Task<Result<>> Account::move_messages(session::Lease& lease, MailboxKey targ
         if (it == to.end() || (!can_move && change->failed())) continue;
         origin_of_.erase(change->place);
         add_redirect(change->id, Place{target, copied->uid_validity, it->second});
+        change->moved = true;
       }
     }
+    std::erase_if(those, [](const Change* change) { return change->moved; });
+    find_lost(those, [this](const EmailKey& id) { return place_of(id); });
     bump(StateType::email);
     bump(StateType::mailbox);
   }
-  mailboxes_listed_.reset();  // the target's counts are others now
-  co_return Result<>{};
+  counts_moved_ = true;
 }
 
 // \Deleted, then UID EXPUNGE of exactly these. Without UIDPLUS nothing is expunged: a plain EXPUNGE would take
 // what others have marked, too. Marked messages are hidden here, and other programs expunge them.
-io::Task<Result<>> Account::expunge_messages(session::Lease& lease, std::vector<Change*> changes) {
+io::Task<> Account::expunge_messages(session::Lease& lease, std::vector<Change*> changes) {
   const bool uid_expunge = lease.tiers().move != imap::MoveTier::copy_only;
   for (auto& [uids, those] : pieces_of(changes)) {
+    const auto mark = [&lease, &uids](std::string_view how) {
+      imap::CommandBuilder store("UID STORE", lease.capabilities());
+      store.sp().set(uids).raw(how).raw("FLAGS (\\Deleted)").expect(imap::Expect::fetch).write();
+      return store.finish();
+    };
     imap::StatusResponse refusal;
-    imap::CommandBuilder store("UID STORE", lease.capabilities());
-    store.sp().set(uids).raw(" +FLAGS (\\Deleted)").expect(imap::Expect::fetch).write();
-    auto done = co_await run(lease, store, {}, &refusal);
+    auto done = co_await run(lease, mark(" +"), {}, &refusal);
     if (done && uid_expunge) {
       imap::CommandBuilder expunge("UID EXPUNGE", lease.capabilities());
       expunge.sp().set(uids).write();
       done = co_await run(lease, expunge, {}, &refusal);
+      // What stays must be seen again.
+      if (!done && !is_lost(done.error())) (void)co_await run(lease, mark(" -"));
     }
-    if (!done) {
-      const auto [type, description] = set_error_of(done.error(), refusal);
-      for (auto* change : those) change->fail_with(type, description);
-    }
+    if (!done) fail_all(those, done.error(), refusal);
+    find_lost(those, [this](const EmailKey& id) { return place_of(id); });
   }
-  co_return Result<>{};
 }
 
 }  // namespace postern::mail

@@ -20,6 +20,18 @@ std::vector<std::string> jmap_keywords(const MailboxIndex& index, const MessageE
 // fetched for the other.
 inline constexpr imap::Expect content_fetch = imap::Expect::fetch | imap::Expect::other;
 
+// The message of that place, if it can be seen. The live UIDVALIDITY is compared on every use: an id never reaches
+// another message.
+inline const MessageEntry* visible_entry(const MailboxView& view, const Place& place) {
+  const auto* entry = view.uid_validity() == place.uid_validity ? view.index().find(place.uid) : nullptr;
+  return entry != nullptr && !entry->is_deleted() ? entry : nullptr;
+}
+// A message may be moved while we wait for something: how often it is looked for where it is now.
+inline constexpr int place_tries_max = 3;
+
+// A list of mailboxes of any age will do: which mailboxes there are, not what is in them.
+inline constexpr Duration any_age = Duration::max();
+
 // The lease's connection has ended, before or after the command was sent: a read may be tried on another.
 inline bool is_lost(const Error& error) {
   return error.code == make_error_code(session::Errc::connection_lost) ||
@@ -39,8 +51,20 @@ inline io::Task<Result<>> run(session::Lease& lease, imap::CommandBuilder& build
   return run(lease, builder.finish(), std::move(on_data), refusal);
 }
 
-// Runs an operation with the view's mailbox selected and the view in step; reads are tried once more on a
-// new connection when theirs is lost. `op` is called as op(Lease&) and must be repeatable.
+// A FETCH. NO [EXPUNGEISSUED] (RFC 5530, 3) says that some of the messages are gone without our having heard of it:
+// after a NOOP we have, and on_mailbox() asks once more for those that are left.
+inline io::Task<Result<>> run_fetch(session::Lease& lease, imap::CommandBuilder& builder,
+                                    session::Lease::OnData on_data = {}) {
+  imap::StatusResponse refusal;
+  auto done = co_await run(lease, builder, std::move(on_data), &refusal);
+  if (done || refusal.code.name != "EXPUNGEISSUED") co_return done;
+  imap::CommandBuilder noop("NOOP", lease.capabilities());
+  if (auto heard = co_await run(lease, noop); !heard) co_return heard;
+  co_return fail(Errc::messages_expunged);
+}
+
+// Runs op(Lease&) with the view's mailbox selected and the view in step. It must be repeatable: tried once more on
+// a new connection when its own is lost, and when messages were gone that it asked for.
 template <typename Op>
 io::Task<Result<>> Account::on_mailbox(ViewPtr view, Op op) {
   for (int attempt = 0;; ++attempt) {
@@ -49,7 +73,9 @@ io::Task<Result<>> Account::on_mailbox(ViewPtr view, Op op) {
     Result<> result = co_await sync(*lease, view, nullptr);
     if (result) result = co_await op(*lease);
     if (result) co_return result;
-    if (attempt > 0 || !is_lost(result.error())) co_return fail(mail_error(result.error()));
+    const bool again =
+        is_lost(result.error()) || result.error().code == make_error_code(Errc::messages_expunged);
+    if (attempt > 0 || !again) co_return fail(mail_error(result.error()));
   }
 }
 

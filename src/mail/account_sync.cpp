@@ -15,11 +15,10 @@ constexpr std::string_view index_items = "(UID FLAGS INTERNALDATE RFC822.SIZE)";
 
 }  // namespace
 
-io::Task<Result<>> Account::attach(ViewPtr view, const Sort* cold_sort) {
-  if (view->attached() && view->sync_need() == SyncNeed::none) {
-    stale_ = false;
-    co_return Result<>{};
-  }
+io::Task<Result<Freshness>> Account::attach(ViewPtr view, const Sort* cold_sort) {
+  // While somebody is at it, the list may be there, and what is \Deleted in it not yet.
+  if (view->attached() && view->sync_need() == SyncNeed::none && !syncing_.contains(view->key()))
+    co_return Freshness::current;
   // What `cold_sort` points to belongs to the caller, who waits for us.
   Result<> result;
   for (int attempt = 0; attempt < 2; ++attempt) {
@@ -29,18 +28,21 @@ io::Task<Result<>> Account::attach(ViewPtr view, const Sort* cold_sort) {
       break;
     }
     result = co_await sync(*lease, view, cold_sort);
-    if (result) {
-      stale_ = false;
-      co_return result;
-    }
+    if (result) co_return Freshness::current;
     if (!is_lost(result.error())) break;
   }
   result = fail(mail_error(result.error()));
-  if (result.error().code == make_error_code(Errc::server_unavailable) && view->index().listed()) {
-    stale_ = true;  // known from before: still answered, and marked
-    co_return Result<>{};
-  }
-  co_return result;
+  // What is known from before is still answered, and marked.
+  if (result.error().code == make_error_code(Errc::server_unavailable) && view->index().listed())
+    co_return Freshness::stale;
+  co_return fail(result.error());
+}
+
+io::Task<Result<>> Account::attach_current(ViewPtr view) {
+  auto attached = co_await attach(std::move(view));
+  if (!attached) co_return fail(attached.error());
+  if (*attached == Freshness::stale) co_return fail(Errc::server_unavailable);
+  co_return Result<>{};
 }
 
 io::Task<Result<>> Account::sync(session::Lease& lease, ViewPtr view, const Sort* cold_sort) {
@@ -76,6 +78,12 @@ io::Task<Result<>> Account::sync(session::Lease& lease, ViewPtr view, const Sort
   }
   syncing_.erase(key);
   done->set();
+  if (result && view->sync_need() != SyncNeed::none) {
+    // What the server counts isn't what it lists: sequence numbers can't be trusted.
+    context_.loop.logger().warning("mailbox doesn't come into step",
+                                   {{"mailbox", view->encoded_name()}, {"rounds", sync_rounds_max}});
+    co_return fail(Errc::server_unavailable, "the mailbox doesn't come into step");
+  }
   co_return result;
 }
 
@@ -148,8 +156,10 @@ io::Task<Result<>> Account::sync_flags(session::Lease& lease, ViewPtr view, std:
 }
 
 // Everything the index holds, for all messages, in pieces that other requests can come between.
-io::Task<Result<>> Account::fill(ViewPtr view) {
-  if (auto attached = co_await attach(view); !attached) co_return attached;
+io::Task<Result<Freshness>> Account::fill(ViewPtr view) {
+  auto attached = co_await attach(view);
+  if (!attached || view->index().filled()) co_return attached;
+  if (*attached == Freshness::stale) co_return fail(Errc::server_unavailable);
   // Each piece makes at least one message known, or the mailbox has changed; both end.
   for (std::size_t before = view->index().unknown() + 1; !view->index().filled();) {
     const auto unknown = view->index().unknown();
@@ -165,17 +175,21 @@ io::Task<Result<>> Account::fill(ViewPtr view) {
         ++count;
         if (first == 0) first = entry.uid;
         last = entry.uid;
+        missing.add(entry.uid);
       }
       if (count == 0) co_return Result<>{};
       // Nearly all are missing in a cold mailbox: a range says it in a few octets.
       imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
       fetch.sp().set(imap::UidSet::range(first, last)).sp().raw(index_items).expect(imap::Expect::fetch);
-      co_return co_await run(lease, fetch);
+      const auto uid_validity = view->uid_validity();
+      auto done = co_await run_fetch(lease, fetch);
+      // What the server leaves out is about to be expunged, or it can't read it: not asked for again and again.
+      if (done && view->uid_validity() == uid_validity) view->settle(missing);
+      co_return done;
     });
-    if (!filled) co_return filled;
-    if (stale_) co_return fail(Errc::server_unavailable);
+    if (!filled) co_return fail(filled.error());
   }
-  co_return Result<>{};
+  co_return Freshness::current;
 }
 
 void Account::fill_behind(ViewPtr view) {
@@ -198,7 +212,7 @@ io::Task<Result<>> Account::load_text_keys(ViewPtr view, SortKey::Property prope
     for (const auto& piece : missing.split(imap::command_line_bytes_max / 2)) {
       imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
       fetch.sp().set(piece).raw(" (UID BODY.PEEK[HEADER.FIELDS (" + field + ")])").expect(content_fetch);
-      auto fetched = co_await run(lease, fetch, [&view, property, &piece](imap::Response& response) {
+      auto fetched = co_await run_fetch(lease, fetch, [&view, property, &piece](imap::Response& response) {
         auto* data = std::get_if<imap::FetchResponse>(&response);
         if (data == nullptr || !data->data.uid || !piece.contains(*data->data.uid)) return;
         for (const auto& section : data->data.sections)

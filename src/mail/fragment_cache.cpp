@@ -1,14 +1,18 @@
 // A list in the order of use and a table by key; put() makes room from the end of the list until the budget holds.
 #include "postern/mail/fragment_cache.hpp"
 
+#include <cstring>
+
+#include "postern/base/crypto.hpp"
+
 namespace postern::mail {
 
-std::uint32_t FragmentCache::plan_number(const std::string& signature) {
-  if (auto it = plans_.find(signature); it != plans_.end()) return it->second;
-  if (plans_.size() >= plans_max) clear();
-  // Never used twice: a fetch that is under way may still put fragments under an old number.
-  plans_.emplace(signature, ++last_plan_);
-  return last_plan_;
+FragmentCache::PlanKey FragmentCache::plan_key(std::string_view signature) {
+  const auto digest = sha256(signature);
+  PlanKey key{};
+  static_assert(sizeof(key) <= sizeof(digest));
+  std::memcpy(key.data(), digest.data(), sizeof(key));
+  return key;
 }
 
 std::shared_ptr<const Fragment> FragmentCache::find(const Key& key) {
@@ -43,7 +47,6 @@ void FragmentCache::drop_account(store::AccountKey account) {
 void FragmentCache::clear() {
   entries_.clear();
   by_key_.clear();
-  plans_.clear();
   bytes_ = 0;
 }
 

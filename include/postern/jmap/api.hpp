@@ -49,6 +49,7 @@ struct CallContext {
   const Limits& limits;
   mail::EffectsHook effects;  // see Mailstore
   std::string session_state;
+  mail::Freshness freshness = mail::Freshness::current;  // of all that methods have read so far
 };
 
 struct ApiResponse {
@@ -57,6 +58,7 @@ struct ApiResponse {
   std::string body;
   std::string retry_after;   // seconds, with status 503 or 429
   bool unavailable = false;  // no method could be answered, since the IMAP server can't be reached
+  bool stale = false;        // something was answered from what was known when it could last be reached
 };
 
 // Answers one request. `body` is parsed in place.

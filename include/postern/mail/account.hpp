@@ -55,15 +55,15 @@ class Account final : public Mailstore,
 
   // --- Mailstore ---
   std::string state(StateType type) override;
-  io::Task<Result<std::vector<MailboxData>>> mailboxes() override;
+  io::Task<Result<Snapshot<std::vector<MailboxData>>>> mailboxes() override;
   io::Task<Result<EmailQueryResult>> query(EmailQuery query) override;
-  io::Task<Result<std::vector<EmailItem>>> fetch(std::vector<EmailKey> ids, FetchPlan plan) override;
-  io::Task<Result<std::vector<ThreadData>>> threads(std::vector<ThreadKey> keys) override;
+  io::Task<Result<Snapshot<std::vector<EmailItem>>>> fetch(std::vector<EmailKey> ids,
+                                                           FetchPlan plan) override;
+  io::Task<Result<Snapshot<std::vector<ThreadData>>>> threads(std::vector<ThreadKey> keys) override;
   io::Task<Result<std::vector<SetOutcome>>> update(std::vector<EmailUpdate> updates,
                                                    EffectsHook effects) override;
   io::Task<Result<std::vector<SetOutcome>>> destroy(std::vector<EmailKey> ids, EffectsHook effects) override;
   io::Task<Result<std::unique_ptr<BlobReader>>> open_blob(BlobKey blob) override;
-  bool answered_stale() const override { return stale_; }
 
   // --- The shard's housekeeping ---
   std::size_t view_bytes() const;
@@ -77,7 +77,10 @@ class Account final : public Mailstore,
   friend class AccountBlobReader;
 
   // --- account.cpp: mailboxes, views, states ---
-  io::Task<Result<>> refresh_mailboxes(Duration fresh);
+  // The list, at most `fresh` old and with the counts as they are since the last move; with any_age, if there
+  // is one. Whoever wants it while it is being asked for waits for that answer.
+  io::Task<Result<Freshness>> refresh_mailboxes(Duration fresh);
+  io::Task<Result<Freshness>> ask_for_mailboxes();
   io::Task<Result<>> list_mailboxes(session::Lease& lease);
   io::Task<Result<>> ask_status(session::Lease& lease, MailboxListBuilder& builder,
                                 std::vector<std::string> names);
@@ -89,49 +92,66 @@ class Account final : public Mailstore,
   void add_redirect(const EmailKey& origin, const Place& current);
   void drop_redirect_to(const Place& place);
   void bump(StateType type);
+  void bump_all();
 
   // --- account_sync.cpp: views made right ---
-  // Selected, heard and in step with the server; `cold_sort` makes a cold view's list by that SORT.
-  void bump_all();
-  io::Task<Result<>> attach(ViewPtr view, const Sort* cold_sort = nullptr);
+  // Selected, heard and in step with the server; `cold_sort` makes a cold view's list by that SORT. Stale if
+  // the server can't be reached, and the view is as it was then.
+  io::Task<Result<Freshness>> attach(ViewPtr view, const Sort* cold_sort = nullptr);
+  // The same for what stale views can't do.
+  io::Task<Result<>> attach_current(ViewPtr view);
   io::Task<Result<>> sync(session::Lease& lease, ViewPtr view, const Sort* cold_sort);
   io::Task<Result<>> sync_list(session::Lease& lease, ViewPtr view, const Sort* cold_sort);
   io::Task<Result<>> sync_flags(session::Lease& lease, ViewPtr view, std::uint64_t changed_since);
-  io::Task<Result<>> fill(ViewPtr view);
+  io::Task<Result<Freshness>> fill(ViewPtr view);
   void fill_behind(ViewPtr view);
   io::Task<Result<>> load_text_keys(ViewPtr view, SortKey::Property property);
   template <typename Op>
   io::Task<Result<>> on_mailbox(ViewPtr view, Op op);
 
   // --- account_query.cpp ---
-  io::Task<Result<std::shared_ptr<const UidList>>> result_of(ViewPtr view, Filter filter, Sort sort);
+  struct Found;  // the messages of one mailbox that match
+  io::Task<Result<Found>> result_of(ViewPtr view, Filter filter, Sort sort);
+  io::Task<Result<std::vector<Found>>> results_of(const EmailQuery& query);
   io::Task<Result<>> ensure_order(ViewPtr view, Sort sort);
+  io::Task<Result<>> load_sort_keys(ViewPtr view, Sort sort);
   io::Task<Result<UidList>> search(ViewPtr view, Filter filter);
-  io::Task<Result<>> search_all(ViewPtr view, const Filter& filter, std::map<std::string, UidList>& found);
+  io::Task<Result<>> search_all(ViewPtr view, const Filter& filter, std::map<const Filter*, UidList>& found);
   EmailQueryResult slice(const EmailQuery& query, const std::vector<Place>& all, Result<>& status);
-  EmailQueryResult slice_of_one(const EmailQuery& query, const MailboxView& view, const UidList& uids);
+  EmailQueryResult slice_of_one(const EmailQuery& query, const Found& found);
+  std::vector<Place> merged(const EmailQuery& query, const std::vector<Found>& parts);
 
   // --- account_fetch.cpp ---
   struct Wanted;
-  io::Task<Result<>> fetch_in(ViewPtr view, std::vector<Wanted*> wanted, const FetchPlan& plan,
-                              std::uint32_t number);
+  struct Gathering;
+  io::Task<Result<>> gather(Gathering& gathering);
+  io::Task<Result<>> gather_in(ViewPtr view, std::vector<Wanted*> wanted, Gathering& gathering);
+  void assemble(Wanted& wanted, Gathering& gathering);
   io::Task<Result<>> fetch_sources(ViewPtr view, const FetchPlan& plan,
-                                   std::map<std::uint32_t, MessageSource>& sources);
+                                   std::map<std::uint32_t, MessageSource>& sources, std::uint64_t& octets);
   io::Task<Result<>> fetch_sections(ViewPtr view, std::map<std::uint32_t, MessageSource>& sources,
-                                    const FetchPlan& plan);
-  io::Task<Result<>> load_threads(ViewPtr view);
+                                    const FetchPlan& plan, std::uint64_t& octets);
+  io::Task<Result<Freshness>> load_threads(ViewPtr view);
+  // Where the blob's message is; not_found.
+  io::Task<Result<std::pair<ViewPtr, Place>>> locate(EmailKey id);
 
   // --- account_set.cpp ---
   struct Change;
-  io::Task<Result<>> apply_changes(ViewPtr view, std::vector<Change*> changes, EffectsHook effects);
-  void plan_change(const MailboxView& view, const EmailUpdate& update, Change& change);
-  io::Task<Result<>> store_keywords(session::Lease& lease, std::vector<Change*>& changes);
-  io::Task<Result<>> move_messages(session::Lease& lease, MailboxKey target, std::vector<Change*> changes);
-  io::Task<Result<>> expunge_messages(session::Lease& lease, std::vector<Change*> changes);
+  io::Task<Result<std::vector<SetOutcome>>> change_all(std::vector<Change> changes, EffectsHook effects);
+  // From here on errors are those of single changes, in their outcomes.
+  io::Task<> change_in(MailboxKey mailbox, std::vector<Change*> changes, EffectsHook effects);
+  io::Task<> apply_changes(ViewPtr view, std::vector<Change*> changes, EffectsHook effects);
+  void plan_change(const MailboxView& view, Change& change);
+  void plan_keywords(const MailboxView& view, const MessageEntry& entry, Change& change);
+  void plan_mailboxes(Change& change);
+  io::Task<> store_keywords(session::Lease& lease, std::vector<Change*>& changes);
+  io::Task<> move_messages(session::Lease& lease, MailboxKey target, std::vector<Change*> changes);
+  io::Task<> expunge_messages(session::Lease& lease, std::vector<Change*> changes);
 
   // --- ViewEvents ---
   void on_message_arrived(MailboxView& view, std::uint32_t uid) override;
   void on_message_changed(MailboxView& view, std::uint32_t uid) override;
+  void on_message_hidden(MailboxView& view, std::uint32_t uid) override;
   void on_message_gone(MailboxView& view, std::uint32_t uid) override;
   void on_reset(MailboxView& view) override;
 
@@ -142,14 +162,15 @@ class Account final : public Mailstore,
   std::vector<Mailbox> mailboxes_;
   std::unordered_map<MailboxKey, std::size_t> mailbox_at_;
   std::optional<MonotonicTime> mailboxes_listed_;
+  bool counts_moved_ = false;  // by a move since the list was asked for
+  struct Listing;
+  std::shared_ptr<Listing> listing_;  // one coroutine asks for the list at a time
   std::map<MailboxKey, ViewPtr> views_;
   std::map<MailboxKey, std::shared_ptr<io::Event>> syncing_;  // one coroutine syncs a view at a time
   std::set<MailboxKey> filling_;
   std::unordered_map<Place, Place, PlaceHash> current_of_, origin_of_;
   store::StateCounters counters_;
   bool counters_dirty_ = false;
-  bool stale_ = false;
 };
 
 }  // namespace postern::mail
-  void on_message_hidden(MailboxView& view, std::uint32_t uid) override;

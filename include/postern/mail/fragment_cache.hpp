@@ -4,10 +4,11 @@
 // sending stays alive after it was evicted.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <list>
 #include <memory>
-#include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "postern/mail/mailstore.hpp"
@@ -18,16 +19,17 @@ class FragmentCache {
  public:
   explicit FragmentCache(std::size_t budget_bytes) : budget_bytes_(budget_bytes) {}
 
+  // What a plan's signature comes to, whatever its length: half of its SHA-256.
+  using PlanKey = std::array<std::uint64_t, 2>;
+  static PlanKey plan_key(std::string_view signature);
+
   struct Key {
     store::AccountKey account = 0;
     EmailKey email;
-    std::uint32_t plan = 0;
+    PlanKey plan{};
     friend bool operator==(const Key&, const Key&) = default;
   };
 
-  // A small number for a plan's signature, the same for equal ones. Bounded by plans_max: then all
-  // fragments are dropped.
-  std::uint32_t plan_number(const std::string& signature);
   std::shared_ptr<const Fragment> find(const Key& key);
   void put(const Key& key, std::shared_ptr<const Fragment> fragment);
   void drop_account(store::AccountKey account);
@@ -39,12 +41,10 @@ class FragmentCache {
   std::uint64_t misses() const { return misses_; }
 
  private:
-  static constexpr std::size_t plans_max = 10'000;
   static constexpr std::size_t entry_overhead_bytes = 200;  // list and hash nodes, control block, string
   struct KeyHash {
     std::size_t operator()(const Key& key) const {
-      return PlaceHash{}(key.email) ^
-             static_cast<std::size_t>(key.account * 31 + key.plan * 0x9E3779B97F4A7C15ull);
+      return PlaceHash{}(key.email) ^ static_cast<std::size_t>(key.account * 31 + key.plan[0]);
     }
   };
   struct Entry {
@@ -59,10 +59,8 @@ class FragmentCache {
   const std::size_t budget_bytes_;
   std::size_t bytes_ = 0;
   std::uint64_t hits_ = 0, misses_ = 0;
-  std::uint32_t last_plan_ = 0;
   std::list<Entry> entries_;  // most recently used first
   std::unordered_map<Key, std::list<Entry>::iterator, KeyHash> by_key_;
-  std::unordered_map<std::string, std::uint32_t> plans_;
 };
 
 }  // namespace postern::mail

@@ -31,9 +31,23 @@ enum class Errc {
   outcome_unknown,     // the connection broke after a write had been sent
   authentication,      // the server refuses the account's credentials
   too_large,
+  messages_expunged,  // NO [EXPUNGEISSUED] to a FETCH: to be asked again for those that are left
 };
 const std::error_category& mail_category();
 inline std::error_code make_error_code(Errc e) { return {static_cast<int>(e), mail_category()}; }
+
+// Whether what is known of a mailbox, or of their list, is in step with the IMAP server. Stale is what was known
+// when the server could last be reached.
+enum class Freshness : std::uint8_t { current, stale };
+constexpr Freshness both(Freshness a, Freshness b) { return a == Freshness::stale ? a : b; }
+
+// What a method has read, with the state that it belongs to: a change that isn't in the data isn't in the state.
+template <typename T>
+struct Snapshot {
+  T data;
+  std::string state;
+  Freshness freshness = Freshness::current;
+};
 
 // --- Mailboxes ---
 
@@ -57,6 +71,7 @@ struct EmailQueryResult {
   std::vector<EmailKey> ids;
   std::uint64_t position = 0, total = 0;
   std::string query_state;
+  Freshness freshness = Freshness::current;
 };
 
 // --- Fetching ---
@@ -108,6 +123,11 @@ struct EmailItem {
 
 // --- Changing ---
 
+// What one update may name. Flags and half a line of UIDs fit into one STORE (imap::command_line_bytes_max).
+inline constexpr std::size_t update_keywords_max = 200;
+inline constexpr std::size_t update_keywords_bytes_max = 3'000;
+inline constexpr std::size_t update_mailboxes_max = 100;
+
 struct EmailUpdate {
   EmailKey id;
   std::optional<std::vector<std::string>> keywords;           // all of them, or
@@ -120,14 +140,10 @@ struct SetOutcome {
   std::string error_type;  // a SetError type of RFC 8620, 5.3 or RFC 8621
   std::string description;
   std::vector<std::string> properties;
+  friend bool operator==(const SetOutcome&, const SetOutcome&) = default;
 };
 
 struct ThreadData {
-// What one update may name. Flags and half a line of UIDs fit into one STORE (imap::command_line_bytes_max).
-inline constexpr std::size_t update_keywords_max = 200;
-inline constexpr std::size_t update_keywords_bytes_max = 3'000;
-inline constexpr std::size_t update_mailboxes_max = 100;
-
   ThreadKey key = 0;
   std::vector<EmailKey> emails;  // oldest first; empty: not found
 };
@@ -154,18 +170,18 @@ class Mailstore {
   virtual ~Mailstore() = default;
   virtual std::string state(StateType type) = 0;
 
-  virtual io::Task<Result<std::vector<MailboxData>>> mailboxes() = 0;
+  virtual io::Task<Result<Snapshot<std::vector<MailboxData>>>> mailboxes() = 0;
   virtual io::Task<Result<EmailQueryResult>> query(EmailQuery query) = 0;
-  virtual io::Task<Result<std::vector<EmailItem>>> fetch(std::vector<EmailKey> ids, FetchPlan plan) = 0;
-  virtual io::Task<Result<std::vector<ThreadData>>> threads(std::vector<ThreadKey> keys) = 0;
+  virtual io::Task<Result<Snapshot<std::vector<EmailItem>>>> fetch(std::vector<EmailKey> ids,
+                                                                   FetchPlan plan) = 0;
+  virtual io::Task<Result<Snapshot<std::vector<ThreadData>>>> threads(std::vector<ThreadKey> keys) = 0;
+  // Writes need a server: nothing is changed by what is stale.
   virtual io::Task<Result<std::vector<SetOutcome>>> update(std::vector<EmailUpdate> updates,
                                                            EffectsHook effects) = 0;
   virtual io::Task<Result<std::vector<SetOutcome>>> destroy(std::vector<EmailKey> ids,
                                                             EffectsHook effects) = 0;
   // not_found where there is no such message; sections that don't exist come as an empty first piece.
   virtual io::Task<Result<std::unique_ptr<BlobReader>>> open_blob(BlobKey blob) = 0;
-  // True if the last answers came from what was known while the IMAP server could not be reached.
-  virtual bool answered_stale() const = 0;
 };
 
 }  // namespace postern::mail

@@ -16,18 +16,19 @@ struct FakeMailstore final : mail::Mailstore {
   mail::EmailQuery query_seen;
   mail::FetchPlan plan_seen;
   std::optional<Error> failure;
+  mail::Freshness freshness = mail::Freshness::current;
   const rapidjson::Value* misuse = nullptr;  // what a buggy method uses as an object
   int email_state = 1;
 
   std::string state(mail::StateType) override { return std::to_string(email_state); }
-  io::Task<Result<std::vector<mail::MailboxData>>> mailboxes() override {
+  io::Task<Result<mail::Snapshot<std::vector<mail::MailboxData>>>> mailboxes() override {
     if (failure) co_return fail(*failure);
     mail::MailboxData data;
     data.mailbox.key = 1;
     data.mailbox.name = data.mailbox.path = "INBOX";
     data.mailbox.role = mail::Role::inbox;
     data.total_emails = 3;
-    co_return std::vector{data};
+    co_return mail::Snapshot<std::vector<mail::MailboxData>>{{data}, "m7", freshness};
   }
   io::Task<Result<mail::EmailQueryResult>> query(mail::EmailQuery query) override {
     if (failure) co_return fail(*failure);
@@ -38,10 +39,11 @@ struct FakeMailstore final : mail::Mailstore {
     result.ids.resize(std::min<std::size_t>(result.ids.size(), query.limit));
     result.total = ids.size();
     result.query_state = "q";
+    result.freshness = freshness;
     co_return result;
   }
-  io::Task<Result<std::vector<mail::EmailItem>>> fetch(std::vector<mail::EmailKey> keys,
-                                                       mail::FetchPlan plan) override {
+  io::Task<Result<mail::Snapshot<std::vector<mail::EmailItem>>>> fetch(std::vector<mail::EmailKey> keys,
+                                                                       mail::FetchPlan plan) override {
     if (failure) co_return fail(*failure);
     plan_seen = plan;
     std::vector<mail::EmailItem> items;
@@ -60,12 +62,13 @@ struct FakeMailstore final : mail::Mailstore {
       }
       items.push_back(std::move(item));
     }
-    co_return items;
+    co_return mail::Snapshot<std::vector<mail::EmailItem>>{std::move(items), "e7", freshness};
   }
-  io::Task<Result<std::vector<mail::ThreadData>>> threads(std::vector<mail::ThreadKey> keys) override {
+  io::Task<Result<mail::Snapshot<std::vector<mail::ThreadData>>>> threads(
+      std::vector<mail::ThreadKey> keys) override {
     std::vector<mail::ThreadData> all;
     for (auto key : keys) all.push_back({key, key == 5 ? ids : std::vector<mail::EmailKey>{}});
-    co_return all;
+    co_return mail::Snapshot<std::vector<mail::ThreadData>>{std::move(all), "t7", freshness};
   }
   io::Task<Result<std::vector<mail::SetOutcome>>> update(std::vector<mail::EmailUpdate> all,
                                                          mail::EffectsHook) override {
@@ -80,7 +83,6 @@ struct FakeMailstore final : mail::Mailstore {
   io::Task<Result<std::unique_ptr<mail::BlobReader>>> open_blob(mail::BlobKey) override {
     co_return fail(mail::Errc::not_found);
   }
-  bool answered_stale() const override { return false; }
 };
 
 struct ApiTest : test::LoopFixture {

@@ -97,6 +97,24 @@ TEST_F(ApiTest, JsonUsedAsWhatItIsntEndsOneCall) {
   }
 }
 
+TEST_F(ApiTest, WhatWasReadTellsStateAndFreshness) {
+  const auto all = [&] {
+    return ask(R"({"using":["urn:ietf:params:jmap:mail"],"methodCalls":[)"
+               R"(["Mailbox/get",{"accountId":"A1"},"m"],)"
+               R"(["Email/get",{"accountId":"A1","ids":[]},"e"],)"
+               R"(["Thread/get",{"accountId":"A1","ids":[]},"t"]]})");
+  };
+  auto response = all();
+  for (const std::string state : {"m7", "e7", "t7"})
+    EXPECT_THAT(response.body, HasSubstr("\"state\":\"" + state + "\""));
+  EXPECT_FALSE(response.stale);
+  store.freshness = mail::Freshness::stale;
+  EXPECT_TRUE(all().stale);
+  EXPECT_TRUE(
+      ask(R"({"using":["urn:ietf:params:jmap:mail"],"methodCalls":[["Email/query",{"accountId":"A1"},"q"]]})")
+          .stale);
+}
+
 TEST(Pointer, StarAppliesToEachAndJoins) {
   rapidjson::Document d;
   d.Parse(R"({"list":[{"ids":["a","b"]},{"ids":["c"]}],"a/b":{"~":1},"":2})");

@@ -79,7 +79,7 @@ struct AccountFixture : test::LoopFixture {
   MailboxKey mailbox(const std::string& path) {
     auto all = await(account->mailboxes());
     EXPECT_TRUE(all) << (all ? "" : all.error().to_string());
-    for (const auto& data : *all)
+    for (const auto& data : all->data)
       if (data.mailbox.path == path) return data.mailbox.key;
     ADD_FAILURE() << "no mailbox " << path;
     return 0;
@@ -96,15 +96,19 @@ struct AccountFixture : test::LoopFixture {
     EXPECT_TRUE(result) << (result ? "" : result.error().to_string());
     return result ? *result : EmailQueryResult{};
   }
+  static FetchPlan field_plan(const std::string& field, const std::string& signature = {}) {
+    FetchPlan plan;
+    plan.signature = signature + field;
+    plan.header_fields = {field};
+    plan.render = [](const MessageSource& source) { return Fragment{source.header.value_or("?"), {}, {}}; };
+    return plan;
+  }
   // Fragments are the subject's header field, so that a test can tell one message from another.
   std::vector<EmailItem> fetch(std::vector<EmailKey> ids) {
     FetchPlan plan;
-    plan.signature = "subject";
-    plan.header_fields = {"SUBJECT"};
-    plan.render = [](const MessageSource& source) { return Fragment{source.header.value_or("?"), {}, {}}; };
-    auto items = await(account->fetch(std::move(ids), std::move(plan)));
+    auto items = await(account->fetch(std::move(ids), field_plan("SUBJECT")));
     EXPECT_TRUE(items) << (items ? "" : items.error().to_string());
-    return items ? *items : std::vector<EmailItem>{};
+    return items ? std::move(items->data) : std::vector<EmailItem>{};
   }
   std::string subject(const EmailKey& id) {
     auto items = fetch({id});

@@ -159,7 +159,8 @@ TEST_F(AccountTest, AnIdNeverReachesAnotherMessageAfterUidvalidityRolls) {
         ids, FetchPlan{"roll", {"SUBJECT"}, false, false, false, false, true, {}, [](const MessageSource&) {
                          return Fragment{};
                        }}));
-    return items && std::none_of(items->begin(), items->end(), [](const EmailItem& i) { return i.found; });
+    return items &&
+           std::none_of(items->data.begin(), items->data.end(), [](const EmailItem& i) { return i.found; });
   }));
   EXPECT_EQ(update(EmailUpdate{ids[0], {}, {{"$seen", true}}, {}, {}}).error_type, "notFound");
   const auto fresh = page(inbox, 0, 20).ids;
@@ -225,14 +226,13 @@ TEST_F(AccountTest, ServerAwayKnownPagesAreAnsweredAndMarked) {
   ASSERT_TRUE(pump_until([&] { return !account->pool().connected(); }));
   const auto again = page(inbox);
   EXPECT_EQ(again.ids, first.ids);
-  EXPECT_TRUE(account->answered_stale());
-  EXPECT_EQ(fetch(first.ids).size(), 10u);
+  EXPECT_EQ(again.freshness, Freshness::stale);
+  auto known = await(account->fetch(first.ids, field_plan("SUBJECT")));
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->data.size(), 10u);
+  EXPECT_EQ(known->freshness, Freshness::stale);
   // What is not known can't be answered.
-  FetchPlan plan;
-  plan.signature = "other";
-  plan.header_fields = {"FROM"};
-  plan.render = [](const MessageSource&) { return Fragment{}; };
-  auto items = await(account->fetch(first.ids, std::move(plan)));
+  auto items = await(account->fetch(first.ids, field_plan("FROM")));
   ASSERT_FALSE(items);
   EXPECT_EQ(items.error().code, make_error_code(Errc::server_unavailable));
 }
@@ -268,13 +268,9 @@ TEST_F(AccountTest, ConcurrentReadsOfDifferentContentDontMix) {
   std::vector<std::string> subjects, senders;
   std::size_t done = 0;
   auto read = [&](std::string field, std::vector<std::string>& out) -> io::Task<> {
-    FetchPlan plan;
-    plan.signature = "mix-" + field;
-    plan.header_fields = {field};
-    plan.render = [](const MessageSource& source) { return Fragment{source.header.value_or("?"), {}, {}}; };
-    auto items = co_await account->fetch(ids, plan);
+    auto items = co_await account->fetch(ids, field_plan(field, "mix-"));
     if (items)
-      for (const auto& item : *items) out.push_back(item.fragment ? item.fragment->bytes : "");
+      for (const auto& item : items->data) out.push_back(item.fragment ? item.fragment->bytes : "");
     ++done;
   };
   loop.spawn(read("SUBJECT", subjects));

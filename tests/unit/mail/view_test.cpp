@@ -4,6 +4,7 @@
 
 #include "mail/search_program.hpp"
 #include "mail/sort_keys.hpp"
+#include "postern/mail/fragment_cache.hpp"
 #include "postern/mail/mailbox_list.hpp"
 #include "postern/mail/mailbox_view.hpp"
 
@@ -33,10 +34,10 @@ struct Events final : ViewEvents {
   void on_message_changed(MailboxView&, std::uint32_t uid) override {
     heard.push_back("*" + std::to_string(uid));
   }
-  void on_message_gone(MailboxView&, std::uint32_t uid) override {
   void on_message_hidden(MailboxView&, std::uint32_t uid) override {
     heard.push_back("~" + std::to_string(uid));
   }
+  void on_message_gone(MailboxView&, std::uint32_t uid) override {
     heard.push_back("-" + std::to_string(uid));
   }
   void on_reset(MailboxView&) override { heard.emplace_back("reset"); }
@@ -135,8 +136,8 @@ TEST_F(ViewTest, DeletedMessagesAreHidden) {
   EXPECT_THAT(events.heard, ElementsAre("~10"));
   view.on_fetch(message(1, 10, 300));
   EXPECT_THAT(newest(), ElementsAre(10, 30, 20));
-}
   EXPECT_THAT(events.heard, ElementsAre("~10", "+10"));
+}
 
 TEST_F(ViewTest, FlagsWithoutUidAreMappedBySequenceNumber) {
   fill();
@@ -165,7 +166,6 @@ TEST_F(ViewTest, UidvalidityRollForgetsEverything) {
   EXPECT_EQ(view.index().size(), 0u);
 }
 
-TEST_F(ViewTest, SelectedAgainWithoutChangesNeedsNothing) {
 TEST_F(ViewTest, WithoutUidvalidityNothingIsKept) {
   for (const auto& [before, after] : {std::pair(1u, 0u), std::pair(0u, 1u), std::pair(0u, 0u)}) {
     select(3, before, 5, 31);
@@ -190,6 +190,7 @@ TEST_F(ViewTest, WhatTheServerLeavesOutIsSettled) {
   EXPECT_EQ(view.index().find(10)->received, 300);
 }
 
+TEST_F(ViewTest, SelectedAgainWithoutChangesNeedsNothing) {
   fill();
   select(3, 1, 5, 31);
   EXPECT_EQ(view.sync_need(), SyncNeed::none);
@@ -294,6 +295,39 @@ TEST_F(ViewTest, MemoryOfAWarmViewOfTenThousand) {
   for (std::uint32_t uid = 1; uid <= count; ++uid) view.on_fetch(message(uid, uid, uid));
   view.cache_result("page", std::make_shared<const UidList>(newest()));
   EXPECT_LE(view.memory_bytes() / count, 64u);
+}
+
+TEST(TextKeys, CountWhatTheyHold) {
+  TextKeys keys;
+  const auto empty = keys.memory_bytes();
+  keys.put(SortKey::Property::subject, 1, "a subject");
+  const auto one = keys.memory_bytes();
+  EXPECT_GT(one, empty);
+  keys.put(SortKey::Property::subject, 1, "another");
+  EXPECT_EQ(keys.memory_bytes(), one - 2);
+  keys.put(SortKey::Property::from, 2, "b");
+  keys.erase(1);
+  keys.erase(2);
+  keys.erase(3);
+  EXPECT_EQ(keys.memory_bytes(), empty);
+  keys.put(SortKey::Property::from, 2, "b");
+  keys.clear();
+  EXPECT_EQ(keys.memory_bytes(), empty);
+}
+
+TEST(Fragments, LongSignaturesAndManyPlansCostNothingButFragments) {
+  FragmentCache cache(10'000);
+  const auto fragment = std::make_shared<const Fragment>(Fragment{"x", {}, {}});
+  cache.put({1, {1, 1, 1}, FragmentCache::plan_key("first")}, fragment);
+  for (int i = 0; i < 20'000; ++i)
+    EXPECT_EQ(cache.find({2, {1, 1, 1}, FragmentCache::plan_key(std::string(300, 'x') + std::to_string(i))}),
+              nullptr);
+  // Nobody else's plans push a fragment out; only fragments do.
+  EXPECT_NE(cache.find({1, {1, 1, 1}, FragmentCache::plan_key("first")}), nullptr);
+  EXPECT_EQ(cache.find({1, {1, 1, 1}, FragmentCache::plan_key("second")}), nullptr);
+  for (std::uint32_t uid = 2; uid < 100; ++uid) cache.put({2, {1, 1, uid}, {}}, fragment);
+  EXPECT_EQ(cache.find({1, {1, 1, 1}, FragmentCache::plan_key("first")}), nullptr);
+  EXPECT_LE(cache.bytes(), 10'000u);
 }
 
 TEST(Index, KeywordsBeyondTheBitsAreKept) {

@@ -1,0 +1,285 @@
+// What the account makes of servers that leave out, refuse, or change things under a request.
+#include "unit/mail/account_fixture.hpp"
+
+namespace postern::mail {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::Not;
+using ::testing::Pair;
+using Counts = std::map<std::string, std::uint64_t>;
+
+struct AccountFaultTest : AccountFixture {
+  MailboxKey inbox = 0;
+  std::vector<EmailKey> ids;  // INBOX's, newest first
+  void open() {
+    start();
+    inbox = mailbox("INBOX");
+    ids = page(inbox, 0, 20).ids;
+    fetch(ids);
+    idle();
+    imapd->reset_counts();
+  }
+  bool move(const EmailKey& id, MailboxKey target) {
+    return update(EmailUpdate{id, {}, {}, std::vector{target}, {}}).done;
+  }
+  EmailQueryResult flagged() {
+    EmailQuery query;
+    Filter in, condition;
+    in.kind = Filter::Kind::in_mailbox;
+    in.mailboxes = {inbox};
+    condition.kind = Filter::Kind::has_keyword;
+    condition.text = "$flagged";
+    query.filter.kind = Filter::Kind::all_of;
+    query.filter.children = {in, condition};
+    query.limit = 100;
+    auto result = await(account->query(query));
+    EXPECT_TRUE(result) << (result ? "" : result.error().to_string());
+    return result ? *result : EmailQueryResult{};
+  }
+};
+
+TEST_F(AccountFaultTest, WhetherAnAnswerIsStaleIsItsOwn) {
+  open();
+  const auto archive = mailbox("Archive");
+  const auto archived = page(archive).ids;
+  options.listen[0].port = imapd->port();
+  imapd->stop();
+  ASSERT_TRUE(pump_until([&] { return !account->pool().connected(); }));
+  EXPECT_EQ(page(inbox).freshness, Freshness::stale);
+  EXPECT_EQ(await(account->destroy({ids[0]}, {}))->front().error_type, "serverUnavailable");
+  // Whatever others were told, who asks a server that is back is told what it says.
+  imapd = std::make_unique<testimapd::TestImapd>(options);
+  imapd->start();
+  ASSERT_TRUE(pump_until([&] {
+    clock.advance(5s);
+    return page(archive).freshness == Freshness::current;
+  }));
+  auto items = await(account->fetch(archived, field_plan("FROM")));
+  ASSERT_TRUE(items) << items.error().to_string();
+  EXPECT_EQ(items->freshness, Freshness::current);
+}
+
+TEST_F(AccountFaultTest, AMessageThatIsLeftOutIsMissingForItselfAlone) {
+  open();
+  imapd->control("on UID FETCH do reply OK nothing of that");
+  auto items = await(account->fetch({ids[0]}, field_plan("FROM")));
+  ASSERT_TRUE(items) << items.error().to_string();
+  EXPECT_FALSE(items->data[0].found);
+  // Known by one request, left out for another.
+  imapd->control("on UID FETCH do reply OK nothing of that");
+  items = await(account->fetch({ids[0], ids[1]}, field_plan("SUBJECT")));
+  ASSERT_TRUE(items);
+  EXPECT_TRUE(items->data[0].found && items->data[1].found);
+}
+
+TEST_F(AccountFaultTest, AMessageThatIsLeftOutDoesntKeepTheIndexFromBeingFilled) {
+  start();
+  inbox = mailbox("INBOX");
+  imapd->control("on UID FETCH do reply OK nothing of that");
+  EXPECT_EQ(page(inbox).total, 20u);
+  flagged();
+  idle();
+  imapd->reset_counts();
+  flagged();
+  EXPECT_EQ(commands(), Counts{});
+}
+
+TEST_F(AccountFaultTest, ExpungedWithoutOurHearingIsAskedForOnceMore) {
+  open();
+  imapd->control("on UID FETCH do reply NO [EXPUNGEISSUED] some are gone");
+  auto items = await(account->fetch(ids, field_plan("FROM")));
+  ASSERT_TRUE(items) << items.error().to_string();
+  for (const auto& item : items->data) EXPECT_TRUE(item.found);
+  EXPECT_THAT(commands(), ElementsAre(Pair("NOOP", 1), Pair("UID FETCH", 2)));
+  // A server that says so for ever is refusing.
+  imapd->control("on UID FETCH times=always do reply NO [EXPUNGEISSUED] some are gone");
+  items = await(account->fetch(ids, field_plan("TO")));
+  EXPECT_FALSE(items);
+}
+
+TEST_F(AccountFaultTest, AfterAMoveTheListIsStillAnsweredWithoutAServer) {
+  open();
+  const auto archive = mailbox("Archive");
+  page(archive);
+  commands();
+  ASSERT_TRUE(move(ids[0], archive));
+  page(inbox);
+  EXPECT_EQ(commands().count("LIST"), 0u);
+  mailbox("INBOX");
+  EXPECT_EQ(commands()["LIST"], 1u);
+  ASSERT_TRUE(move(ids[1], archive));
+  imapd->stop();
+  ASSERT_TRUE(pump_until([&] { return !account->pool().connected(); }));
+  EXPECT_EQ(page(inbox).freshness, Freshness::stale);
+  auto all = await(account->mailboxes());
+  ASSERT_TRUE(all) << all.error().to_string();
+  EXPECT_EQ(all->freshness, Freshness::stale);
+}
+
+TEST_F(AccountFaultTest, AMessageMovedWhileItIsLookedForIsFound) {
+  open();
+  const auto archive = mailbox("Archive");
+  imapd->control("on UID MOVE do delay 50");
+  bool moved = false;
+  SetOutcome outcome;
+  std::vector<EmailItem> items;
+  auto mover = [&]() -> io::Task<> {
+    auto outcomes = co_await account->update({EmailUpdate{ids[0], {}, {}, std::vector{archive}, {}}}, {});
+    moved = outcomes && outcomes->front().done;
+  };
+  auto reader = [&]() -> io::Task<> {
+    auto fetched = co_await account->fetch({ids[0], ids[1]}, field_plan("FROM"));
+    if (fetched) items = std::move(fetched->data);
+  };
+  auto flagger = [&]() -> io::Task<> {
+    auto outcomes = co_await account->update({EmailUpdate{ids[0], {}, {{"$flagged", true}}, {}, {}}}, {});
+    if (outcomes) outcome = outcomes->front();
+  };
+  loop.spawn(mover());
+  loop.spawn(reader());
+  loop.spawn(flagger());
+  ASSERT_TRUE(pump_until([&] { return moved && items.size() == 2 && !(outcome == SetOutcome{}); }));
+  EXPECT_TRUE(items[0].found);
+  EXPECT_TRUE(items[1].found);
+  EXPECT_TRUE(outcome.done) << outcome.error_type;
+  EXPECT_THAT(fetch({ids[0]})[0].keywords, Contains("$flagged"));
+}
+
+TEST_F(AccountFaultTest, TwoIdsOfOnePlaceKeepTheirOwnFragments) {
+  open();
+  const auto archive = mailbox("Archive");
+  ASSERT_TRUE(move(ids[0], archive));
+  const EmailKey place{archive, options.uidvalidity + 1, 6};
+  auto plan = field_plan("FROM");
+  plan.render = [](const MessageSource& source) { return Fragment{email_id(source.id), {}, {}}; };
+  for (int i = 0; i < 2; ++i) {  // fetched, and from the cache
+    auto items = await(account->fetch({ids[0], place}, plan));
+    ASSERT_TRUE(items && items->data[0].found && items->data[1].found);
+    EXPECT_EQ(items->data[0].fragment->bytes, email_id(ids[0]));
+    EXPECT_EQ(items->data[1].fragment->bytes, email_id(place));
+  }
+}
+
+TEST_F(AccountFaultTest, AnIdOutlivesDeletedBeingSetAndTakenOff) {
+  open();
+  const auto archive = mailbox("Archive");
+  ASSERT_TRUE(move(ids[0], archive));
+  EXPECT_EQ(page(archive).total, 6u);
+  imapd->control("flag alice Archive 6 +\\Deleted");
+  ASSERT_TRUE(pump_until([&] { return page(archive).total == 5; }));
+  EXPECT_EQ(subject(ids[0]), "not found");
+  imapd->control("flag alice Archive 6 -\\Deleted");
+  ASSERT_TRUE(pump_until([&] { return page(archive).total == 6; }));
+  EXPECT_NE(subject(ids[0]), "not found");
+  EXPECT_THAT(page(archive).ids, Contains(ids[0]));
+}
+
+TEST_F(AccountFaultTest, AMailboxThatDoesntComeIntoStepIsMarked) {
+  open();
+  imapd->control("push alice * 25 EXISTS");
+  EmailQueryResult result;
+  ASSERT_TRUE(pump_until([&] {
+    result = page(inbox);
+    return result.freshness == Freshness::stale;
+  }));
+  EXPECT_EQ(result.total, 20u);
+  EXPECT_EQ(await(account->destroy({ids[0]}, {}))->front().error_type, "serverUnavailable");
+}
+
+TEST_F(AccountFaultTest, ManyWhoWantTheListShareOne) {
+  open();
+  clock.advance(1min);
+  imapd->reset_counts();
+  int answered = 0;
+  auto ask = [&]() -> io::Task<> {
+    auto all = co_await account->mailboxes();
+    answered += all && all->data.size() == 6 ? 1 : 0;
+  };
+  for (int i = 0; i < 5; ++i) loop.spawn(ask());
+  ASSERT_TRUE(pump_until([&] { return answered == 5; }));
+  EXPECT_EQ(commands()["LIST"], 1u);
+}
+
+TEST_F(AccountFaultTest, SearchesOfAFilterAreBounded) {
+  open();
+  const auto searches = [&](std::size_t count) {
+    EmailQuery query;
+    query.filter.kind = Filter::Kind::all_of;
+    Filter in, size;
+    in.kind = Filter::Kind::in_mailbox;
+    in.mailboxes = {inbox};
+    query.filter.children.push_back(in);
+    size.kind = Filter::Kind::min_size;
+    for (std::size_t i = 0; i < count; ++i) {
+      Filter text;
+      text.kind = Filter::Kind::subject;
+      text.text = "word" + std::to_string(i);
+      query.filter.children.push_back(text);
+      query.filter.children.push_back(size);
+    }
+    query.limit = 10;
+    return await(account->query(query));
+  };
+  EXPECT_TRUE(searches(filter_searches_max));
+  const auto over = searches(filter_searches_max + 1);
+  ASSERT_FALSE(over);
+  EXPECT_EQ(over.error().code, make_error_code(Errc::unsupported_filter));
+}
+
+TEST_F(AccountFaultTest, NoThreadHasTheKeyOfThoseThatAreUnknown) {
+  open();
+  auto threads = await(account->threads({0}));
+  ASSERT_TRUE(threads);
+  EXPECT_TRUE(threads->data.at(0).emails.empty());
+}
+
+TEST_F(AccountFaultTest, WhatCantBeExpungedIsSeenAgain) {
+  open();
+  imapd->control("on UID EXPUNGE do reply NO not now");
+  auto outcomes = await(account->destroy({ids[0]}, {}));
+  ASSERT_TRUE(outcomes);
+  EXPECT_EQ(outcomes->front().error_type, "forbidden");
+  EXPECT_NE(subject(ids[0]), "not found");
+  EXPECT_EQ(page(inbox).total, 20u);
+}
+
+TEST_F(AccountFaultTest, ACopyThatCouldntBecomeAMoveLeavesTheIdWithTheOriginal) {
+  options.capabilities = testimapd::capabilities_of("dovecot");
+  std::erase(options.capabilities, "MOVE");
+  open();
+  const auto archive = mailbox("Archive");
+  imapd->control("on UID EXPUNGE do reply NO not now");
+  EXPECT_FALSE(move(ids[0], archive));
+  EXPECT_EQ(fetch({ids[0]})[0].mailboxes, std::vector{inbox});
+  EXPECT_THAT(page(inbox, 0, 20).ids, Contains(ids[0]));
+  EXPECT_THAT(page(archive, 0, 20).ids, Not(Contains(ids[0])));
+}
+
+TEST_F(AccountFaultTest, AKeywordSpeltLikeASystemFlagIsNone) {
+  open();
+  imapd->control("flag alice INBOX 20 +\\Seen");
+  imapd->control("flag alice INBOX 20 +$seen");
+  imapd->control("flag alice INBOX 20 +other");
+  std::vector<std::string> keywords;
+  ASSERT_TRUE(pump_until([&] {
+    keywords = fetch({EmailKey{inbox, options.uidvalidity, 20}})[0].keywords;
+    return std::find(keywords.begin(), keywords.end(), "other") != keywords.end();
+  }));
+  EXPECT_EQ(std::count(keywords.begin(), keywords.end(), "$seen"), 1);
+}
+
+TEST_F(AccountFaultTest, StatesAreThoseOfTheData) {
+  open();
+  auto items = await(account->fetch({ids[0]}, field_plan("SUBJECT")));
+  ASSERT_TRUE(items);
+  EXPECT_EQ(items->state, account->state(StateType::email));
+  EXPECT_EQ(page(inbox).query_state, items->state);
+  imapd->deliver("alice", "INBOX", "Subject: new\r\n\r\nhello\r\n");
+  ASSERT_TRUE(pump_until([&] { return page(inbox).total == 21; }));
+  EXPECT_NE(page(inbox).query_state, items->state);
+}
+
+}  // namespace
+}  // namespace postern::mail
