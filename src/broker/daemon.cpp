@@ -122,6 +122,7 @@ struct Daemon::Parts {
 
   std::vector<Shard*> all_shards() const {
     std::vector<Shard*> all;
+    all.reserve(shards.size());
     for (const auto& shard : shards) all.push_back(shard.get());
     return all;
   }
@@ -371,6 +372,7 @@ void Daemon::exec_again() {
       std::to_string(ipc_fd) + "," + std::to_string(control_fd) + "," + std::to_string(lock_fd);
   setenv(upgrade_variable, value.c_str(), 1);
   std::vector<char*> argv;
+  argv.reserve(p.arguments.size() + 1);
   for (const auto& argument : p.arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   // The path the program was started by, so that a new file there is what runs.

@@ -344,7 +344,8 @@ void Connection::lose(const Error& reason) {
   const auto self = shared_from_this();
   const bool expected = state_ == State::logging_out;
   const bool was_up = state_ != State::opening;
-  const Error why = reason;
+  // The reason may be a part of what ends here.
+  const Error why = reason;  // NOLINT(performance-unnecessary-copy-initialization)
   state_ = State::closed;
   loop_.timers().cancel(std::exchange(timer_, 0));
   stream_->close();

@@ -403,6 +403,7 @@ bool PoolCore::connected() const { return !connections_.empty(); }
 
 std::vector<ConnectionInfo> PoolCore::connections() const {
   std::vector<ConnectionInfo> all;
+  all.reserve(connections_.size() + 1);
   for (const auto& connection : connections_) all.push_back(connection->info());
   if (opening_connection_) all.push_back(opening_connection_->info());
   return all;
@@ -428,6 +429,7 @@ io::Task<> PoolCore::close(std::shared_ptr<PoolCore> self) {
   const auto deadline = self->loop_.clock().now() + logout_timeout;
   std::vector<std::shared_ptr<io::Event>> ends;
   const auto connections = self->connections_;
+  ends.reserve(connections.size());
   for (const auto& connection : connections) {
     ends.push_back(std::make_shared<io::Event>(self->loop_));
     connection->log_out(ends.back());

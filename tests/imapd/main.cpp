@@ -29,7 +29,7 @@
 
 namespace {
 
-using namespace postern::testimapd;
+using namespace postern::testimapd;  // NOLINT(google-build-using-namespace): a program of its own
 constexpr std::size_t control_line_bytes_max = 1U << 20U;
 
 struct Arguments {
