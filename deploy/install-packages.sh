@@ -1,9 +1,13 @@
 #!/bin/sh
 # install-packages.sh SECTION... - installs what is missing of packages.txt's sections (build, demo, test).
+# install-packages.sh --unpack SECTION - unpacks a section's packages (cyrus, courier) and prints the folder.
 #
 # What is there already is found with dpkg-query, so a second run asks no network and needs no privileges.
 # None of the services that come along is started: the demo and the tests start their own, unprivileged,
 # on free loopback ports, and an administrator decides about the system's.
+#
+# What is unpacked lands in POSTERN_UNPACKED/SECTION (root's default is /var/cache/postern-unpacked, others' is in their
+# own cache folder) and stays there, so that the next run needs no network. Nothing of it is installed.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -28,6 +32,47 @@ packages_of() {
 installed() {
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]
 }
+
+# Downloads the packages $names of section $1 and unpacks them into folder $2, which appears whole or not at all.
+unpack() {
+    rm -rf "$2.new"
+    mkdir -p "$2.new/debs"
+    # apt gives the download to a user of its own where that one may write.
+    chmod 755 "$2.new" && chmod 777 "$2.new/debs"
+    echo "downloading: $(echo "$names" | tr '\n' ' ')" >&2
+    # $names is split on purpose: one word a package.
+    # shellcheck disable=SC2086
+    (
+        cd "$2.new/debs"
+        apt-get -q download $names >&2 && exit
+        # Either there are no lists yet, or they name versions that are gone.
+        [ "$(id -u)" = 0 ] || die "apt-get could not download; 'apt-get update' as root may help"
+        apt-get -q update >&2
+        apt-get -q download $names >&2
+    ) || die "the packages of section '$1' could not be downloaded"
+    for deb in "$2.new/debs"/*.deb; do
+        dpkg -x "$deb" "$2.new/root"
+    done
+    rm -rf "$2.new/debs" "$2"
+    echo "$names" >"$2.new/packages"
+    mv "$2.new" "$2"
+}
+
+if [ "${1:-}" = --unpack ]; then
+    [ $# = 2 ] || die "usage: install-packages.sh --unpack SECTION  (sections: cyrus, courier)"
+    names=$(packages_of "$2")
+    if [ "$(id -u)" = 0 ]; then cache=/var/cache; else cache=${XDG_CACHE_HOME:-$HOME/.cache}; fi
+    cache=${POSTERN_UNPACKED:-$cache/postern-unpacked}
+    mkdir -p "$cache"
+    # Two runs at a time: the second waits, and finds the first one's work.
+    exec 9>"$cache/lock"
+    flock 9
+    if [ "$(cat "$cache/$2/packages" 2>/dev/null)" != "$names" ]; then
+        unpack "$2" "$cache/$2"
+    fi
+    echo "$cache/$2/root"
+    exit 0
+fi
 
 [ $# -gt 0 ] || die "usage: install-packages.sh SECTION...  (sections: build, demo, test)"
 

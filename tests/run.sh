@@ -198,6 +198,9 @@ mkdir -p "$summary" && rm -rf "$summary/checks.tsv" "$summary/folders" "$summary
 
 say packages
 sh deploy/install-packages.sh build demo test || exit 1
+for server in cyrus courier; do
+    sh deploy/install-packages.sh --unpack $server >/dev/null || exit 1
+done
 # Named, since Meson leaves ccache out where CXX is set.
 export CXX="${CXX:-ccache clang++-19}"
 # A second clone may use what the first has compiled: debug information names the sources by relative paths.

@@ -134,6 +134,28 @@ def test_packages_file_and_installer(run):
     assert said(installer)[0] == 1
 
 
+def test_unpacked_packages_need_no_network_again(run, tmp_path):
+    installer = os.path.join(DEPLOY, "install-packages.sh")
+    folder = {}
+    for server in ("cyrus", "courier"):
+        status, folder[server] = said(installer, "--unpack", server)
+        assert status == 0
+    assert os.path.exists(folder["cyrus"].strip().split("\n")[-1] + "/usr/lib/cyrus/bin/imapd")
+    assert os.path.exists(folder["courier"].strip().split("\n")[-1] + "/usr/bin/imapd")
+    apt = tmp_path / "apt-get"
+    apt.write_text("#!/bin/sh\nexit 1\n")
+    apt.chmod(0o755)
+    offline = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    assert said(installer, "--unpack", "courier", env=offline)[0] == 0
+    # What can't be downloaded leaves nothing behind that looks as if it had been.
+    offline["POSTERN_UNPACKED"] = str(tmp_path / "other")
+    for _ in range(2):
+        status, complaint = said(installer, "--unpack", "courier", env=offline)
+        assert status == 1 and "could not be downloaded" in complaint
+    status, complaint = said(installer, "--unpack", "nonsense")
+    assert status == 1 and "no section" in complaint
+
+
 def test_sample_mailbox_is_the_same_each_time(run, tmp_path):
     trees = []
     for name in ("one", "two"):
