@@ -1,4 +1,6 @@
 // LIST, LSUB, XLIST, STATUS and NAMESPACE.
+#include <algorithm>
+
 #include "imap/response_parsers.hpp"
 #include "postern/imap/limits.hpp"
 
@@ -125,6 +127,18 @@ bool parse_list(Cursor& in, ListResponse& out) {
   return true;
 }
 
+namespace {
+
+// objectid = 1*255(ALPHA / DIGIT / "_" / "-")                                  (RFC 8474, 7)
+// What is none would be another one next time.
+bool is_object_id(std::string_view text) {
+  return !text.empty() && text.size() <= 255 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
+}  // namespace
+
 // "STATUS" SP mailbox SP "(" [status-att-list] ")"
 // A value that is negative or too large is as if the server hadn't said it.
 bool parse_status_data(Cursor& in, StatusDataResponse& out) {
@@ -158,7 +172,7 @@ bool parse_status_data(Cursor& in, StatusDataResponse& out) {
     } else if (is_word(name, "MAILBOXID")) {  // "(" objectid ")"
       std::vector<std::string> id;
       ok = in.string_list(id, 1);
-      if (ok && !id.empty()) out.mailbox_id = std::move(id.front());
+      if (ok && !id.empty() && is_object_id(id.front())) out.mailbox_id = std::move(id.front());
     } else {
       ok = !name.empty() && in.skip_value();
     }

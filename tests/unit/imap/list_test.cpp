@@ -45,6 +45,18 @@ TEST(List, ExtendedItems) {
 
 TEST(List, TheRoot) { EXPECT_EQ(parsed<ListResponse>("* LIST (\\Noselect) \"/\" \"\"").mailbox, ""); }
 
+TEST(StatusData, AnIdThatIsNone) {  // RFC 8474, 7: 1*255(ALPHA / DIGIT / "_" / "-")
+  auto id = [](const std::string& text) {
+    return parsed<StatusDataResponse>("* STATUS INBOX (MAILBOXID (" + text + ") MESSAGES 3)");
+  };
+  EXPECT_EQ(id(std::string(255, 'a')).mailbox_id, std::string(255, 'a'));
+  for (const auto& text : {std::string(256, 'a'), std::string("G8\xF0\x97\xC3U"), std::string("a.b")}) {
+    const auto status = id(text);
+    EXPECT_EQ(status.mailbox_id, std::nullopt) << text;
+    EXPECT_EQ(status.messages, 3u);
+  }
+}
+
 TEST(StatusData, AllItems) {
   const auto r = parsed<StatusDataResponse>(
       "* STATUS \"blurdy bloop\" (MESSAGES 231 RECENT 1 UIDNEXT 44292 UIDVALIDITY 7 UNSEEN 3 DELETED 2 "
