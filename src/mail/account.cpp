@@ -242,7 +242,6 @@ namespace {
 std::string status_items(const imap::CapabilitySet& capabilities) {
   std::string items = "MESSAGES UNSEEN UIDNEXT UIDVALIDITY";
   if (capabilities.has(imap::Capability::condstore)) items += " HIGHESTMODSEQ";
-  if (capabilities.has(imap::Capability::objectid)) items += " MAILBOXID";
   return items;
 }
 
@@ -284,6 +283,8 @@ io::Task<Result<>> Account::list_mailboxes(session::Lease& lease) {
   }
   if (builder.truncated())
     context_.loop.logger().warning("too many mailboxes, the rest is not shown", {{"limit", mailboxes_max}});
+  if (capabilities.has(Capability::objectid))
+    if (auto asked = co_await ask_mailbox_ids(lease, builder, utf8_names); !asked) co_return asked;
   auto fresh = builder.finish(utf8_names);
   auto differs = [](const Mailbox& a, const Mailbox& b) {
     return a.key != b.key || a.encoded_name != b.encoded_name || a.role != b.role ||
@@ -329,6 +330,45 @@ io::Task<Result<>> Account::ask_status(session::Lease& lease, MailboxListBuilder
     auto asked = co_await run(lease, status, [&builder](imap::Response& response) {
       if (auto* data = std::get_if<imap::StatusDataResponse>(&response)) builder.add(*data);
     });
+    if (!asked && asked.error().code != make_error_code(imap::Errc::no)) co_return asked;
+  }
+  co_return Result<>{};
+}
+
+// MAILBOXID (RFC 8474, 4.3) is asked for by itself: together with items for which it opens the mailbox, Cyrus 3.6
+// answers with memory that it has freed. A mailbox keeps its id for as long as it has its name and UIDVALIDITY, so
+// that a list in which nothing is new costs nothing more.
+io::Task<Result<>> Account::ask_mailbox_ids(session::Lease& lease, MailboxListBuilder& builder,
+                                            bool utf8_names) {
+  const auto capabilities = lease.capabilities();
+  std::map<std::string_view, const Mailbox*> known;
+  for (const auto& mailbox : mailboxes_)
+    if (!mailbox.object_id.empty()) known.emplace(mailbox.encoded_name, &mailbox);
+  std::vector<std::string> unknown;
+  for (const auto& mailbox : builder.finish(utf8_names)) {
+    if (!mailbox.selectable || !mailbox.status.known) continue;
+    const auto found = known.find(mailbox.encoded_name);
+    if (found == known.end() || found->second->status.uid_validity != mailbox.status.uid_validity) {
+      unknown.push_back(mailbox.encoded_name);
+      continue;
+    }
+    imap::StatusDataResponse id;
+    id.mailbox = mailbox.encoded_name;
+    id.mailbox_id = found->second->object_id;
+    builder.add(id);
+  }
+  auto collect = [&builder](imap::Response& response) {
+    if (auto* status = std::get_if<imap::StatusDataResponse>(&response)) builder.add(*status);
+  };
+  if (!unknown.empty() && lease.tiers().list_status && capabilities.has(imap::Capability::list_extended)) {
+    imap::CommandBuilder list("LIST", capabilities);
+    list.raw(" \"\" \"*\" RETURN (STATUS (MAILBOXID))").expect(imap::Expect::list | imap::Expect::status);
+    co_return co_await run(lease, list, collect);
+  }
+  for (const auto& name : unknown) {
+    imap::CommandBuilder status("STATUS", capabilities);
+    status.sp().encoded_mailbox(name).raw(" (MAILBOXID)").expect(imap::Expect::status);
+    auto asked = co_await run(lease, status, collect);
     if (!asked && asked.error().code != make_error_code(imap::Errc::no)) co_return asked;
   }
   co_return Result<>{};

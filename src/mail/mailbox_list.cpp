@@ -152,7 +152,11 @@ void MailboxListBuilder::add(const imap::ListResponse& response) {
 }
 
 void MailboxListBuilder::add(const imap::StatusDataResponse& response) {
-  status_[response.mailbox] = response;
+  auto& kept = status_[response.mailbox];
+  // An id may come by itself.
+  auto id = response.mailbox_id ? response.mailbox_id : std::move(kept.mailbox_id);
+  if (response.messages || !kept.messages) kept = response;
+  kept.mailbox_id = std::move(id);
 }
 
 std::vector<Mailbox> MailboxListBuilder::finish(bool utf8_names) {

@@ -84,6 +84,7 @@ class Account final : public Mailstore,
   io::Task<Result<>> list_mailboxes(session::Lease& lease);
   io::Task<Result<>> ask_status(session::Lease& lease, MailboxListBuilder& builder,
                                 std::vector<std::string> names);
+  io::Task<Result<>> ask_mailbox_ids(session::Lease& lease, MailboxListBuilder& builder, bool utf8_names);
   const Mailbox* find_mailbox(MailboxKey key) const;
   // Looks the mailbox up (asking the server for its list if need be); its view, made if there is none.
   io::Task<Result<ViewPtr>> view_of(MailboxKey key);

@@ -30,7 +30,7 @@ TEST_F(AccountTest, SignInAndFirstPage) {
   for (const auto& item : items) EXPECT_TRUE(item.found);
   ASSERT_TRUE(pump_until([&] { return imapd->counts().command("UID FETCH") == 2; }));
   auto counted = commands();
-  EXPECT_EQ(counted["LIST"], 1u);
+  EXPECT_EQ(counted["LIST"], 2u);  // the second for the mailboxes' ids
   EXPECT_EQ(counted["SELECT"], 1u);
   EXPECT_EQ(counted["UID SORT"], 1u);
   EXPECT_EQ(counted["UID SEARCH"], 1u);  // which are \Deleted
@@ -39,6 +39,22 @@ TEST_F(AccountTest, SignInAndFirstPage) {
   counted.erase("LOGIN");
   counted.erase("AUTHENTICATE");
   EXPECT_EQ(counted.size(), 5u) << "something else was asked";
+}
+
+TEST_F(AccountTest, IdsOfMailboxesAreAskedForOnceAndByThemselves) {
+  start();
+  const auto before = mailbox("Archive");
+  EXPECT_EQ(imapd->counts().command("LIST"), 2u);
+  clock.advance(31s);  // mailbox_list_fresh and a second
+  EXPECT_EQ(mailbox("Archive"), before);
+  EXPECT_EQ(imapd->counts().command("LIST"), 3u);
+  std::size_t asked = 0;
+  for (const auto& entry : imapd->log()) {
+    if (entry.line.find("MAILBOXID") == std::string::npos) continue;
+    ++asked;
+    EXPECT_EQ(entry.line.find("MESSAGES"), std::string::npos) << entry.line;
+  }
+  EXPECT_EQ(asked, 1u);
 }
 
 TEST_F(AccountTest, SamePageAgainCostsNothing) {

@@ -473,6 +473,26 @@ TEST(MailboxList, OneMailboxARoleAndParents) {
   EXPECT_EQ(all[0].role, Role::inbox);
 }
 
+TEST(MailboxList, AnIdMayComeByItself) {
+  imap::StatusDataResponse counts;
+  counts.mailbox = "Work";
+  counts.messages = 7;
+  imap::StatusDataResponse id;
+  id.mailbox = "Work";
+  id.mailbox_id = "F1";
+  for (const bool id_first : {true, false}) {
+    MailboxListBuilder builder;
+    builder.add(listed("Work"));
+    builder.add(id_first ? id : counts);
+    builder.add(id_first ? counts : id);
+    const auto all = builder.finish(false);
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].object_id, "F1");
+    EXPECT_EQ(all[0].status.messages, 7u);
+    EXPECT_TRUE(all[0].status.known);
+  }
+}
+
 TEST(MailboxList, RolesByNameOnlyWhereTheServerTellsNone) {
   MailboxListBuilder named;
   named.add(listed("INBOX"));
