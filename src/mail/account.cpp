@@ -245,6 +245,15 @@ std::string status_items(const imap::CapabilitySet& capabilities) {
   return items;
 }
 
+// The first level of the personal namespace is nobody's child: on a server that keeps all under INBOX the
+// person has folders, not INBOX's children.
+void cut_personal_prefix(std::vector<Mailbox>& mailboxes, std::string_view prefix) {
+  for (auto& mailbox : mailboxes)
+    if (mailbox.encoded_name.starts_with(prefix) &&
+        mailbox.encoded_name.find(mailbox.separator, prefix.size()) == std::string::npos)
+      mailbox.parent.reset();
+}
+
 }  // namespace
 
 io::Task<Result<>> Account::list_mailboxes(session::Lease& lease) {
@@ -286,6 +295,9 @@ io::Task<Result<>> Account::list_mailboxes(session::Lease& lease) {
   if (capabilities.has(Capability::objectid))
     if (auto asked = co_await ask_mailbox_ids(lease, builder, utf8_names); !asked) co_return asked;
   auto fresh = builder.finish(utf8_names);
+  if (!personal_prefix_ && capabilities.has(Capability::namespace_))
+    if (auto asked = co_await ask_personal_prefix(lease, fresh); !asked) co_return asked;
+  if (personal_prefix_ && !personal_prefix_->empty()) cut_personal_prefix(fresh, *personal_prefix_);
   auto differs = [](const Mailbox& a, const Mailbox& b) {
     return a.key != b.key || a.encoded_name != b.encoded_name || a.role != b.role ||
            a.subscribed != b.subscribed || a.selectable != b.selectable ||
@@ -371,6 +383,25 @@ io::Task<Result<>> Account::ask_mailbox_ids(session::Lease& lease, MailboxListBu
     auto asked = co_await run(lease, status, collect);
     if (!asked && asked.error().code != make_error_code(imap::Errc::no)) co_return asked;
   }
+  co_return Result<>{};
+}
+
+// NAMESPACE (RFC 2342), once, and only where the list has something under INBOX that it may be about.
+io::Task<Result<>> Account::ask_personal_prefix(session::Lease& lease, const std::vector<Mailbox>& listed) {
+  const bool matters = std::any_of(listed.begin(), listed.end(), [](const Mailbox& mailbox) {
+    return mailbox.separator != 0 &&
+           mailbox.encoded_name.starts_with(std::string("INBOX") + mailbox.separator);
+  });
+  if (!matters) co_return Result<>{};
+  std::string prefix;
+  imap::CommandBuilder names("NAMESPACE", lease.capabilities());
+  names.expect(imap::Expect::other);
+  auto asked = co_await run(lease, names, [&prefix](imap::Response& response) {
+    if (auto* spaces = std::get_if<imap::NamespaceResponse>(&response); spaces && !spaces->personal.empty())
+      prefix = spaces->personal.front().prefix;
+  });
+  if (!asked && asked.error().code != make_error_code(imap::Errc::no)) co_return asked;
+  personal_prefix_ = std::move(prefix);
   co_return Result<>{};
 }
 

@@ -85,6 +85,7 @@ class Account final : public Mailstore,
   io::Task<Result<>> ask_status(session::Lease& lease, MailboxListBuilder& builder,
                                 std::vector<std::string> names);
   io::Task<Result<>> ask_mailbox_ids(session::Lease& lease, MailboxListBuilder& builder, bool utf8_names);
+  io::Task<Result<>> ask_personal_prefix(session::Lease& lease, const std::vector<Mailbox>& listed);
   const Mailbox* find_mailbox(MailboxKey key) const;
   // Looks the mailbox up (asking the server for its list if need be); its view, made if there is none.
   io::Task<Result<ViewPtr>> view_of(MailboxKey key);
@@ -161,6 +162,7 @@ class Account final : public Mailstore,
   const std::string login_;
   std::shared_ptr<session::Pool> pool_;  // views tell it when they end
   std::vector<Mailbox> mailboxes_;
+  std::optional<std::string> personal_prefix_;  // once it has been asked for
   std::unordered_map<MailboxKey, std::size_t> mailbox_at_;
   std::optional<MonotonicTime> mailboxes_listed_;
   bool counts_moved_ = false;  // by a move since the list was asked for

@@ -57,6 +57,24 @@ TEST_F(AccountTest, IdsOfMailboxesAreAskedForOnceAndByThemselves) {
   EXPECT_EQ(asked, 1u);
 }
 
+TEST_F(AccountTest, ThePersonalNamespaceIsTheTop) {
+  options.prefix = "INBOX.";
+  options.separator = '.';
+  options.mailboxes.push_back({"Work", "", 0});
+  options.mailboxes.push_back({"Work/Plans", "", 0});
+  start();
+  auto all = await(account->mailboxes());
+  ASSERT_TRUE(all);
+  std::map<std::string, Mailbox> found;
+  for (const auto& data : *all) found[data.mailbox.encoded_name] = data.mailbox;
+  EXPECT_EQ(found.at("INBOX.Sent").parent, std::nullopt);
+  EXPECT_EQ(found.at("INBOX.Work.Plans").parent, found.at("INBOX.Work").key);
+  EXPECT_EQ(imapd->counts().command("NAMESPACE"), 1u);
+  clock.advance(31s);
+  mailbox("INBOX");
+  EXPECT_EQ(imapd->counts().command("NAMESPACE"), 1u);
+}
+
 TEST_F(AccountTest, SamePageAgainCostsNothing) {
   open();
   const auto again = page(inbox);
