@@ -127,7 +127,8 @@ def main():
                     print(finding, flush=True)
     slowest = ", ".join(f"{names[path][0]} and {len(names[path]) - 1} more {seconds:.0f} s"
                         for seconds, path in sorted(times, reverse=True)[:3])
-    print(f"clang-tidy: {len(sources)} files in {len(groups)} groups, {bad} with findings; slowest: {slowest or 'none'}")
+    print(f"clang-tidy: {len(sources)} files in {len(groups)} groups, {bad} with findings; "
+          f"slowest: {slowest or 'none'}")
     return 1 if bad else 0
 
 

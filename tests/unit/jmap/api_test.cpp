@@ -186,11 +186,11 @@ TEST_F(ApiTest, NestedMultipartsHaveHeadersAndDecodedPartsTheirSize) {
   inner.subtype = outer.subtype = "mixed";
   const std::string octets = "aGVs\r\nbG8=\r\n";  // in lines that are shorter than the usual
   text.size = octets.size();
-  inner.parts = {text};
-  outer.parts = {inner};
+  inner.parts.push_back(std::move(text));
+  outer.parts.push_back(std::move(inner));
   mail::MessageSource source;
   source.header = "X-A: outer\r\n\r\n";
-  source.body_structure = std::make_shared<imap::BodyStructure>(outer);
+  source.body_structure = std::make_shared<imap::BodyStructure>(std::move(outer));
   std::vector<std::string> asked;
   for (const auto& wanted : store.plan_seen.more(source)) asked.push_back(wanted.section);
   EXPECT_THAT(asked, ::testing::UnorderedElementsAre("1.MIME", "1.1.MIME", "1.1"));
