@@ -25,6 +25,14 @@ inline constexpr std::size_t parameter_segments_max = 100;
 // One decoded body value, in octets of UTF-8, whatever maxBodyValueBytes asks for.
 inline constexpr std::size_t body_value_bytes_max = 8 * 1024 * 1024;
 
+// Parameters of one Content-Type or Content-Disposition.
+inline constexpr std::size_t header_parameters_max = 200;
+
+// Header octets of all parts of a message that are kept (MessageParser); those behind are left out.
+inline constexpr std::size_t part_headers_bytes_max = 4 * 1024 * 1024;
+// RFC 2046, 5.1.1: a boundary has 70 characters at most. Longer ones are seen.
+inline constexpr std::size_t boundary_bytes_max = 200;
+
 // RFC 8621, 4.1.4: preview "MUST NOT be more than 256 characters in length". Counted in UTF-16 code units,
 // so that it holds for whoever counts code points too.
 inline constexpr std::size_t preview_characters_max = 256;
