@@ -9,7 +9,7 @@ namespace postern::mail {
 inline constexpr std::size_t header_bytes_max = 1024 * 1024;
 inline constexpr std::size_t header_fields_max = 2'000;
 // Items of one header field in a parsed form; those behind are left out.
-inline constexpr std::size_t header_addresses_max = 5'000;
+inline constexpr std::size_t header_addresses_max = 20'000;
 inline constexpr std::size_t header_groups_max = 1'000;
 inline constexpr std::size_t header_message_ids_max = 1'000;
 inline constexpr std::size_t header_urls_max = 100;
@@ -27,6 +27,15 @@ inline constexpr std::size_t body_value_bytes_max = 8 * 1024 * 1024;
 
 // Parameters of one Content-Type or Content-Disposition.
 inline constexpr std::size_t header_parameters_max = 200;
+
+// RFC 5322, 2.1.1: octets of a line without its CRLF, which no message that we write exceeds.
+inline constexpr std::size_t message_line_bytes_max = 998;
+// What can't be folded in a header field that we write: an addr-spec, a message id, a URL.
+inline constexpr std::size_t written_token_bytes_max = 900;
+// A header field's name that we write.
+inline constexpr std::size_t written_field_name_bytes_max = 256;
+// Faults that are told of one message that can't be written; it may have more.
+inline constexpr std::size_t compose_faults_max = 100;
 
 // Header octets of all parts of a message that are kept (MessageParser); those behind are left out.
 inline constexpr std::size_t part_headers_bytes_max = 4 * 1024 * 1024;
