@@ -10,27 +10,15 @@
 #include <string_view>
 #include <vector>
 
+#include "postern/jmap/header_property.hpp"
 #include "postern/jmap/json.hpp"
 
 namespace postern::jmap {
 
 inline constexpr std::size_t email_properties_max = 500;  // in each of properties and bodyProperties
-inline constexpr std::size_t header_property_name_bytes_max = 256;
 // Names of header fields that are fetched one by one; with more, and with names that are no IMAP atoms, the whole
 // header is.
 inline constexpr std::size_t fetched_field_names_bytes_max = 2'000;
-
-enum class HeaderForm : std::uint8_t { raw, text, addresses, grouped_addresses, message_ids, date, urls };
-
-// RFC 8621, 4.1.2: which forms a header field may be fetched in.
-bool is_form_allowed(std::string_view field_name, HeaderForm form);
-
-// header:{name}[:as{form}][:all] (RFC 8621, 4.1.3)
-struct HeaderProperty {
-  std::string field;  // upper case
-  HeaderForm form = HeaderForm::raw;
-  bool all = false;
-};
 
 struct EmailProperty {
   enum class Kind : std::uint8_t {
@@ -93,8 +81,14 @@ struct FetchNeeds {
   bool is_list_data() const { return !full_header && !body_values && !part_headers; }
 };
 
+// Where the Email is: in a mailbox, or only in a blob (RFC 8621, 4.9: Email/parse). That has no metadata: id,
+// threadId, mailboxIds, keywords and receivedAt are null, none of them is a default, and the id comes only if asked
+// for.
+enum class EmailSource : std::uint8_t { mailbox, blob };
+
 struct EmailProperties {
-  std::vector<EmailProperty> properties;  // in the order asked for, without duplicates; "id" always
+  EmailSource source = EmailSource::mailbox;
+  std::vector<EmailProperty> properties;  // in the order asked for, without duplicates
   std::vector<EmailBodyProperty> body_properties;
   bool fetch_text_body_values = false, fetch_html_body_values = false, fetch_all_body_values = false;
   std::uint64_t max_body_value_bytes = 0;  // 0: no limit of the client's
@@ -103,7 +97,8 @@ struct EmailProperties {
   FetchNeeds needs;
 };
 
-// From the arguments of Email/get. Errors are invalidArguments.
-Argument<EmailProperties> parse_email_properties(const rapidjson::Value& arguments);
+// From the arguments of Email/get, or of Email/parse. Errors are invalidArguments.
+Argument<EmailProperties> parse_email_properties(const rapidjson::Value& arguments,
+                                                 EmailSource source = EmailSource::mailbox);
 
 }  // namespace postern::jmap

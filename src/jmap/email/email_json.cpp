@@ -100,12 +100,23 @@ class EmailWriter {
     writer_.start_object();
     for (const auto& property : request_.properties) {
       writer_.key(property.key);
-      write_property(property);
+      if (request_.source == EmailSource::blob && is_metadata(property.kind)) {
+        writer_.null();
+      } else {
+        write_property(property);
+      }
     }
     writer_.end_object();
   }
 
  private:
+  // What a message has in a mailbox only.
+  static bool is_metadata(EmailProperty::Kind kind) {
+    using Kind = EmailProperty::Kind;
+    return kind == Kind::id || kind == Kind::thread_id || kind == Kind::mailbox_ids ||
+           kind == Kind::keywords || kind == Kind::received_at;
+  }
+
   void write_property(const EmailProperty& property) {
     using Kind = EmailProperty::Kind;
     switch (property.kind) {

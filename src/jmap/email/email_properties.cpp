@@ -1,4 +1,4 @@
-// The tables of properties and of header forms, the parsing of property names, and what follows from them for the
+// The tables of properties, the parsing of their names, and what follows from them for the
 // FETCH: single header fields up to fetched_field_names_bytes_max, else the whole header.
 #include "postern/jmap/email_properties.hpp"
 
@@ -19,8 +19,6 @@ using BodyKind = EmailBodyProperty::Kind;
 struct NamedProperty {
   std::string_view key;
   Kind kind;
-  std::string_view field = {};  // of a convenience property (RFC 8621, 4.1.3)
-  HeaderForm form = HeaderForm::raw;
 };
 constexpr NamedProperty email_properties[] = {
     {"id", Kind::id},
@@ -30,17 +28,17 @@ constexpr NamedProperty email_properties[] = {
     {"keywords", Kind::keywords},
     {"size", Kind::size},
     {"receivedAt", Kind::received_at},
-    {"messageId", Kind::header, "MESSAGE-ID", HeaderForm::message_ids},
-    {"inReplyTo", Kind::header, "IN-REPLY-TO", HeaderForm::message_ids},
-    {"references", Kind::header, "REFERENCES", HeaderForm::message_ids},
-    {"sender", Kind::header, "SENDER", HeaderForm::addresses},
-    {"from", Kind::header, "FROM", HeaderForm::addresses},
-    {"to", Kind::header, "TO", HeaderForm::addresses},
-    {"cc", Kind::header, "CC", HeaderForm::addresses},
-    {"bcc", Kind::header, "BCC", HeaderForm::addresses},
-    {"replyTo", Kind::header, "REPLY-TO", HeaderForm::addresses},
-    {"subject", Kind::header, "SUBJECT", HeaderForm::text},
-    {"sentAt", Kind::header, "DATE", HeaderForm::date},
+    {"messageId", Kind::header},
+    {"inReplyTo", Kind::header},
+    {"references", Kind::header},
+    {"sender", Kind::header},
+    {"from", Kind::header},
+    {"to", Kind::header},
+    {"cc", Kind::header},
+    {"bcc", Kind::header},
+    {"replyTo", Kind::header},
+    {"subject", Kind::header},
+    {"sentAt", Kind::header},
     {"hasAttachment", Kind::has_attachment},
     {"preview", Kind::preview},
     {"bodyValues", Kind::body_values},
@@ -52,6 +50,8 @@ constexpr NamedProperty email_properties[] = {
 };
 // RFC 8621, 4.2: without the last two, these are the default.
 constexpr std::size_t default_properties = std::size(email_properties) - 2;
+// RFC 8621, 4.9: and without the metadata, those of Email/parse.
+constexpr std::size_t metadata_properties = 7;
 
 struct NamedBodyProperty {
   std::string_view key;
@@ -73,81 +73,6 @@ constexpr NamedBodyProperty email_body_properties[] = {
 };
 constexpr std::size_t default_body_properties = std::size(email_body_properties) - 2;
 
-std::string ascii_upper(std::string_view s) {
-  std::string out(s);
-  for (char& c : out)
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-  return out;
-}
-
-bool contains(std::initializer_list<std::string_view> names, std::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-bool is_address_field(std::string_view upper) {
-  return contains({"FROM", "SENDER", "REPLY-TO", "TO", "CC", "BCC", "RESENT-FROM", "RESENT-SENDER",
-                   "RESENT-REPLY-TO", "RESENT-TO", "RESENT-CC", "RESENT-BCC"},
-                  upper);
-}
-bool is_text_field(std::string_view upper) {
-  return contains({"SUBJECT", "COMMENTS", "KEYWORDS", "LIST-ID"}, upper);
-}
-bool is_message_id_field(std::string_view upper) {
-  return contains({"MESSAGE-ID", "IN-REPLY-TO", "REFERENCES", "RESENT-MESSAGE-ID"}, upper);
-}
-bool is_date_field(std::string_view upper) { return contains({"DATE", "RESENT-DATE"}, upper); }
-bool is_url_field(std::string_view upper) {
-  return contains(
-      {"LIST-HELP", "LIST-UNSUBSCRIBE", "LIST-SUBSCRIBE", "LIST-POST", "LIST-OWNER", "LIST-ARCHIVE"}, upper);
-}
-
-// Defined in RFC 5322 or RFC 2369.
-bool is_defined_field(std::string_view upper) {
-  return is_address_field(upper) || is_message_id_field(upper) || is_date_field(upper) ||
-         is_url_field(upper) ||
-         contains({"SUBJECT", "COMMENTS", "KEYWORDS", "RETURN-PATH", "RECEIVED"}, upper);
-}
-
-std::optional<HeaderForm> form_of(std::string_view suffix) {
-  if (suffix == "asRaw") return HeaderForm::raw;
-  if (suffix == "asText") return HeaderForm::text;
-  if (suffix == "asAddresses") return HeaderForm::addresses;
-  if (suffix == "asGroupedAddresses") return HeaderForm::grouped_addresses;
-  if (suffix == "asMessageIds") return HeaderForm::message_ids;
-  if (suffix == "asDate") return HeaderForm::date;
-  if (suffix == "asURLs") return HeaderForm::urls;
-  return std::nullopt;
-}
-
-// RFC 8621, 4.1.3:  header:{header-field-name}[:as{header-form}][:all]
-// The error is the reason.
-std::expected<HeaderProperty, std::string> parse_header_property(std::string_view key) {
-  std::string_view rest = key.substr(std::string_view("header:").size());
-  const std::size_t name_end = std::min(rest.find(':'), rest.size());
-  const std::string_view name = rest.substr(0, name_end);
-  rest.remove_prefix(name_end);
-  if (name.empty() || name.size() > header_property_name_bytes_max ||
-      !std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 0x7F; }))
-    return std::unexpected("names no header field");
-  HeaderProperty property;
-  property.field = ascii_upper(name);
-  if (rest.starts_with(":as")) {
-    const std::string_view suffix = rest.substr(1, rest.find(':', 1) - 1);
-    const auto form = form_of(suffix);
-    if (!form) return std::unexpected("has an unknown header form");
-    property.form = *form;
-    rest.remove_prefix(1 + suffix.size());
-  }
-  if (rest == ":all") {
-    property.all = true;
-    rest = {};
-  }
-  if (!rest.empty()) return std::unexpected("has an unknown suffix");
-  if (!is_form_allowed(property.field, property.form))
-    return std::unexpected("asks for a form that this header field may not be fetched in");
-  return property;
-}
-
 // True if `key` is a header:... property, which has been put into `property` then; an error's text otherwise.
 template <typename Property>
 std::expected<bool, std::string> parse_if_header(std::string_view key, Property& property) {
@@ -168,8 +93,7 @@ std::expected<EmailProperty, std::string> parse_property(std::string_view key) {
   for (const auto& known : email_properties) {
     if (known.key != key) continue;
     property.kind = known.kind;
-    property.header.field = known.field;
-    property.header.form = known.form;
+    if (const auto* convenience = find_convenience_property(key)) property.header = convenience->property();
     return property;
   }
   return std::unexpected("is no property of an Email");
@@ -297,32 +221,20 @@ std::string signature_of(const EmailProperties& request) {
 
 }  // namespace
 
-bool is_form_allowed(std::string_view field_name, HeaderForm form) {
-  const std::string upper = ascii_upper(field_name);
-  switch (form) {
-    case HeaderForm::raw: return true;
-    case HeaderForm::text: return is_text_field(upper) || !is_defined_field(upper);
-    case HeaderForm::addresses:
-    case HeaderForm::grouped_addresses: return is_address_field(upper) || !is_defined_field(upper);
-    case HeaderForm::message_ids: return is_message_id_field(upper) || !is_defined_field(upper);
-    case HeaderForm::date: return is_date_field(upper) || !is_defined_field(upper);
-    case HeaderForm::urls: return is_url_field(upper) || !is_defined_field(upper);
-  }
-  return false;
-}
-
-Argument<EmailProperties> parse_email_properties(const rapidjson::Value& arguments) {
+Argument<EmailProperties> parse_email_properties(const rapidjson::Value& arguments, EmailSource source) {
   EmailProperties request;
+  request.source = source;
   auto properties = parse_list<EmailProperty>(arguments, "properties", parse_property);
   if (!properties) return std::unexpected(std::move(properties.error()));
   if (*properties) {
     request.properties = std::move(**properties);
   } else {
-    for (std::size_t i = 0; i < default_properties; ++i)
+    for (std::size_t i = source == EmailSource::blob ? metadata_properties : 0; i < default_properties; ++i)
       request.properties.push_back(*parse_property(email_properties[i].key));
   }
   // RFC 8620, 5.1: "The id property of the object is always returned, even if not explicitly requested."
-  if (std::none_of(request.properties.begin(), request.properties.end(),
+  if (source == EmailSource::mailbox &&
+      std::none_of(request.properties.begin(), request.properties.end(),
                    [](const EmailProperty& property) { return property.kind == Kind::id; }))
     request.properties.insert(request.properties.begin(), *parse_property("id"));
 
