@@ -4,6 +4,7 @@
 #include "broker/ipc_server.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 #include <vector>
 
@@ -180,7 +181,12 @@ class IpcConnection : public std::enable_shared_from_this<IpcConnection> {
   }
 
   static io::Task<> handle(std::shared_ptr<IpcConnection> self, std::shared_ptr<RequestStream> stream) {
-    co_await self->server_.handler_(stream);
+    try {
+      co_await self->server_.handler_(stream);
+    } catch (const std::exception& e) {  // a bug, of which nobody but this request is to know
+      self->loop_.logger().error("exception left a request",
+                                 {{"request", stream->head().id}, {"what", e.what()}});
+    }
     // A handler that ended without a whole answer: the worker must not wait for ever.
     if (!stream->is_over() && !stream->answer_ended_) stream->cancel(ipc::CancelReason::broker_error);
     self->forget(stream->id_);

@@ -238,8 +238,8 @@ io::Task<> Router::login(Exchange& exchange) {
   {
     // In place, so that there is one copy of the password to wipe.
     rapidjson::Document document;
-    document.Parse<rapidjson::kParseInsituFlag | rapidjson::kParseIterativeFlag |
-                   rapidjson::kParseValidateEncodingFlag>(body->data());
+    document.ParseInsitu<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(
+        body->data());
     wrong = wrong || document.HasParseError() || !document.IsObject();
     if (!wrong) {
       auto username = jmap::require_string(document, "username");

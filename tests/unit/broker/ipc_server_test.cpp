@@ -5,6 +5,7 @@
 
 #include <array>
 #include <filesystem>
+#include <stdexcept>
 
 #include "support/loop_fixture.hpp"
 
@@ -44,6 +45,7 @@ struct IpcServerTest : test::LoopFixture {
       co_return;
     }
     co_await self.release.wait();
+    if (self.throws) throw std::logic_error("a bug");
   }
   void send(const std::string& frames) { EXPECT_TRUE(await(worker->write_all(frames))); }
   static std::string request(std::uint32_t stream) {
@@ -80,7 +82,7 @@ struct IpcServerTest : test::LoopFixture {
     }
   }
 
-  bool begin_only = false;
+  bool begin_only = false, throws = false;
   std::string folder, received;
   std::array<char, 4096> buffer{};
   io::Event release{loop};
@@ -107,6 +109,16 @@ TEST_F(IpcServerTest, StreamsOfAConnectionAreBounded) {
   ASSERT_TRUE(pump_until([&] { return server->counters().streams_open == 0; }));
   send(request(most + 2));
   EXPECT_EQ(next_cancel(), std::pair(most + 2, ipc::CancelReason::broker_error));
+}
+
+TEST_F(IpcServerTest, AnExceptionCostsOneRequest) {
+  throws = true;
+  release.set();
+  for (std::uint32_t stream = 1; stream <= 2; ++stream) {
+    send(request(stream));
+    EXPECT_EQ(next_cancel(), std::pair(stream, ipc::CancelReason::broker_error));
+  }
+  EXPECT_EQ(logger.count("exception left a request request=request-1 what=\"a bug\""), 1u);
 }
 
 TEST_F(IpcServerTest, AnAnswerThatEndsInTheMiddleIsCancelled) {

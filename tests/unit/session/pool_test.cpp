@@ -89,9 +89,17 @@ TEST_F(PoolTest, ASecondConnectionIsClosedWhenUnused) {
   ASSERT_TRUE(first && second);
   EXPECT_EQ(pool->connections().size(), 2u);
   *first = Lease();
-  advance(4min);
+  // Time passes with all that are left in IDLE; else they'd be waiting for an answer to it.
+  const auto pass = [this](Duration time) {
+    advance(2s);
+    EXPECT_TRUE(pump_until([this] {
+      return std::ranges::all_of(pool->connections(), [](const auto& c) { return c.state == "idle"; });
+    }));
+    advance(time - 2s);
+  };
+  pass(4min);
   EXPECT_TRUE(execute(*second, simple("NOOP")));
-  advance(1min - 1ns);
+  pass(1min - 1ns);
   EXPECT_EQ(pool->connections().size(), 2u);
   advance(1ns);
   EXPECT_EQ(pool->connections().size(), 1u);
@@ -103,11 +111,11 @@ TEST_F(PoolTest, ASecondConnectionIsClosedWhenUnused) {
   auto again = select("INBOX", inbox);
   ASSERT_TRUE(again);
   EXPECT_EQ(pool->connections().size(), 2u);
-  for (int i = 0; i < 3; ++i) advance(5min);
+  for (int i = 0; i < 3; ++i) pass(5min);
   EXPECT_EQ(pool->connections().size(), 2u);
   *again = Lease();
   *second = Lease();
-  for (int i = 0; i < 3; ++i) advance(5min);
+  for (int i = 0; i < 3; ++i) pass(5min);
   EXPECT_EQ(pool->connections().size(), 1u);
   ASSERT_TRUE(reach("LOGOUT", 2));
   EXPECT_EQ(server->counters().connections_lost, 0u);
@@ -323,7 +331,7 @@ TEST_F(PoolTest, CommandsAreLoggedUnderTheirRequest) {
   auto one = start_task(done(request("request-one", "NOOP")));
   auto two = start_task(done(request("request-two", "CHECK")));
   ASSERT_TRUE(pump_until([&] { return one->has_value() && two->has_value(); }));
-  EXPECT_EQ(logger.count("imap command request=request-one tag=a1 command=\"AUTHENTICATE PLAIN\""), 1u);
+  EXPECT_EQ(logger.count("imap command request=request-one tag=a1 command=AUTHENTICATE"), 1u);
   EXPECT_EQ(logger.count("imap command request=request-one tag=a3 command=SELECT"), 1u);
   EXPECT_EQ(logger.count("imap command request=request-one tag=a4 command=NOOP"), 1u);
   EXPECT_EQ(logger.count("imap command request=request-two tag=a5 command=CHECK"), 1u);
