@@ -23,10 +23,6 @@ std::string_view sort_criterion(SortKey::Property property) {
   return {};
 }
 
-bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
-
 bool needs_charset(const Filter& filter) {
   return !is_ascii(filter.text) || std::any_of(filter.children.begin(), filter.children.end(), needs_charset);
 }

@@ -19,6 +19,8 @@ std::string hex_encode(std::string_view bytes);
 std::uint64_t stable_hash64(std::string_view bytes);
 
 std::string ascii_lower(std::string_view s);
+// True if every octet is below 0x80.
+bool is_ascii(std::string_view s);
 bool iequals_ascii(std::string_view a, std::string_view b);
 std::string_view trim_ascii(std::string_view s);
 

@@ -217,10 +217,6 @@ std::optional<Charset> find_charset(std::string_view label) {
   return std::nullopt;
 }
 
-bool is_ascii(std::string_view bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
-
 void append_code_point(std::uint32_t c, std::string& out) {
   if (c < 0x80) {
     out += static_cast<char>(c);

@@ -77,10 +77,6 @@ class Composer {
       faults_.push_back({std::move(property), std::move(reason), too_large});
   }
 
-  static bool is_ascii(std::string_view s) {
-    return std::all_of(s.begin(), s.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-  }
-
   // --- Checks ---
 
   void check(const WrittenPart& part, std::size_t depth) {

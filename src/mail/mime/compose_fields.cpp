@@ -16,10 +16,6 @@ namespace {
 // What of an address that is none yet ("Jane Do", still being typed) is kept, in a quoted-string.
 constexpr std::size_t unfinished_address_bytes_max = 200;
 
-bool is_ascii(std::string_view s) {
-  return std::all_of(s.begin(), s.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
-
 // Defined by RFC 5322, 2369 and 2045 as structured: an encoded word would not be read where it stands.
 bool is_structured_field(std::string_view name) {
   const std::string lower = ascii_lower(name);

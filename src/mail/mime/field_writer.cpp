@@ -17,9 +17,6 @@ constexpr std::size_t plain_word_max = 70, plain_space_max = 40;
 constexpr std::size_t parameter_value_max = 56;  // "filename*12*=", the value and ";" in one line
 
 bool is_alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
-bool is_ascii(std::string_view s) {
-  return std::all_of(s.begin(), s.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
 // RFC 2047, 5, (3): what may stand in an encoded word of a phrase.
 bool is_q_literal(char c) {
   return is_alnum(c) || std::string_view("!*+-/").find(c) != std::string_view::npos;
