@@ -8,12 +8,15 @@ import sys
 
 import pytest
 
+from support.courier import Courier
+from support.cyrus import Cyrus
 from support.log_search import sanitizer_reports, secrets_in
 from support.pki import Pki
 from support.processes import Run
 from support.stack import Stack
 
 WEB_SERVERS = ("nginx", "apache")
+IMAP_SERVERS = ("dovecot", "cyrus", "courier")
 TAIL_LINES = 40
 
 
@@ -23,8 +26,9 @@ def run(request):
     run = Run()
     request.config.postern_runs = getattr(request.config, "postern_runs", []) + [run]
     yield run
-    # Dovecot's own logs aren't ours; everything that Postern and the web servers write is.
-    leaks = [leak for leak in secrets_in(run.logs, run.secrets) if "dovecot" not in leak.split(":")[0]]
+    # The IMAP servers' own logs aren't ours; everything that Postern and the web servers write is.
+    leaks = [leak for leak in secrets_in(run.logs, run.secrets)
+             if not any(name in leak.split(":")[0] for name in IMAP_SERVERS)]
     # Where tests/run.sh has sent them to a folder, it counts them itself.
     reports = sanitizer_reports(run.logs)
     run.remove()
@@ -41,6 +45,34 @@ def pki(run):
 def shared_stack(run, pki):
     """One stack for all tests that leave it as it was."""
     yield from running(Stack, run.part("shared"), pki)
+
+
+@pytest.fixture(scope="session")
+def cyrus_stack(run, pki):
+    yield from running(Stack, run.part("second"), pki, server=Cyrus)
+
+
+@pytest.fixture(scope="session")
+def courier_stack(run, pki):
+    yield from running(Stack, run.part("third"), pki, server=Courier)
+
+
+@pytest.fixture(scope="module", params=IMAP_SERVERS)
+def each_stack(request):
+    """A stack with each IMAP server in turn. A module whose tests hold for all has a fixture 'stack' that returns it;
+    pytest_collection_modifyitems() leaves Apache out for all but Dovecot."""
+    return request.getfixturevalue("shared_stack" if request.param == "dovecot" else f"{request.param}_stack")
+
+
+def pytest_collection_modifyitems(config, items):
+    """What the web servers do differently doesn't depend on the IMAP server: one of them is enough for the others."""
+    def doubled(item):
+        chosen = getattr(item, "callspec", None) and item.callspec.params
+        return chosen and chosen.get("each_stack", "dovecot") != "dovecot" and chosen.get("web", "nginx") != "nginx"
+
+    left_out = [item for item in items if doubled(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
 
 
 def running(make, *arguments, **options):

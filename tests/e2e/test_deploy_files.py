@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from support.dovecot import MAKE_MAILBOX
+from support.sample import MAKE_MAILBOX
 from support.processes import Process
 from support.templates import DEPLOY
 from support.web import Apache, Nginx

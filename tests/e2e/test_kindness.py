@@ -1,7 +1,6 @@
 """What each kind of web request costs the IMAP server, in commands, through the web servers and many workers."""
 
 import concurrent.futures
-import imaplib
 import time
 
 import pytest
@@ -12,6 +11,11 @@ LIST_PROPERTIES = ("id", "threadId", "mailboxIds", "keywords", "size", "received
                    "hasAttachment")
 OPEN_PROPERTIES = ("id", "subject", "bodyValues", "textBody", "htmlBody", "attachments", "bodyStructure")
 OPENING = ("SELECT", "EXAMINE")
+
+
+@pytest.fixture(scope="module")
+def stack(each_stack):
+    return each_stack
 
 
 def opens(counted):
@@ -65,7 +69,9 @@ def test_second_page_needs_no_sort(stack, signed_in):
     with stack.imap.counting() as counted:
         client.newest(inbox, LIST_PROPERTIES, limit=50, position=50)
     assert counted["LOGIN"] == 0 and opens(counted) == 0 and sorts(counted) == 0, counted
-    assert sum(counted[name] for name in counted if name != "IDLE") <= 2, counted
+    # Without previews from the server, one more for each place at which messages have their text.
+    limit = 2 if stack.server.previews else 5
+    assert sum(counted[name] for name in counted if name != "IDLE") <= limit, counted
 
 
 def test_message_opened_again_costs_nothing(stack, signed_in):
@@ -85,11 +91,9 @@ def test_message_opened_again_costs_nothing(stack, signed_in):
 
 def test_new_messages_cost_no_sort(stack, signed_in, person):
     client, inbox = signed_in
-    other = imaplib.IMAP4("127.0.0.1", stack.dovecot.port)
-    other.login(person.user, person.password)
-    for number in range(5):
-        other.append("INBOX", None, None, f"Subject: new {number}\r\n\r\nnew\r\n".encode())
-    other.logout()
+    with stack.server.signed_in(person.user) as other:
+        for number in range(5):
+            other.append("INBOX", None, None, f"Subject: new {number}\r\n\r\nnew\r\n".encode())
     with stack.imap.counting() as counted:
         deadline = time.monotonic() + 10  # until the server has told of all five
         while True:
@@ -110,7 +114,11 @@ def test_flag_and_move(stack, signed_in):
     assert counted["UID STORE"] == 1 and counted["LOGIN"] == 0 and opens(counted) == 0, counted
     with stack.imap.counting() as counted:
         client.call("Email/set", update={email_id: {"mailboxIds": {archive: True}}})
-    assert counted["UID MOVE"] == 1 and counted["LOGIN"] == 0 and opens(counted) == 0, counted
+    assert counted["LOGIN"] == 0 and opens(counted) == 0, counted
+    if stack.server.moves:
+        assert counted["UID MOVE"] == 1, counted
+    else:
+        assert [counted[name] for name in ("UID COPY", "UID STORE", "UID EXPUNGE")] == [1, 1, 1], counted
 
 
 def test_hundred_pages_over_many_workers(stack, web, person):

@@ -1,14 +1,27 @@
 """Reading mail: mailboxes, list pages, one message, threads, downloads; all compared with what was put there."""
 
-import imaplib
-
 import pytest
 
 from support import jmap
+from support.imap_server import ok
 
 LIST_PROPERTIES = ("id", "threadId", "mailboxIds", "keywords", "size", "receivedAt", "messageId", "subject", "from",
                    "to", "preview", "hasAttachment")
+# The kinds whose text is make_mailbox's "Something is odd about this message."
+SAYS_IT_IS_ODD = ("no-date", "no-from", "no-subject", "no-message-id", "duplicate-message-id", "long-subject",
+                  "bad-date", "old-date", "no-end-boundary", "group", "many-recipients")
 ODD_SUBJECTS = ("raw-8bit", "raw-utf8", "control-characters")
+
+
+@pytest.fixture(scope="module")
+def stack(each_stack):
+    return each_stack
+
+
+@pytest.fixture(scope="module")
+def reader(stack):
+    """So many messages that each kind of odd one is among them."""
+    return stack.person("reader", messages=500)
 
 
 @pytest.fixture
@@ -48,6 +61,16 @@ def test_mailbox_get_by_id(client):
     assert [sorted(box) for box in result["list"]] == [["id", "name", "role"]]
     assert result["notFound"] == ["nonsense"]
     assert result["state"]
+
+
+def test_name_of_unusual_characters(stack, web, person):
+    with stack.server.signed_in(person.user) as imap:
+        ok(imap.create(stack.server.mailbox_name("outer")))
+        ok(imap.create(stack.server.name_of_levels(["outer", stack.server.odd_name])))
+    boxes = person.client(web).call("Mailbox/get")["list"]
+    outer, = (box for box in boxes if box["name"] == "outer")
+    inner, = (box for box in boxes if box["name"] == stack.server.odd_name)
+    assert (outer["parentId"], inner["parentId"]) == (None, outer["id"])
 
 
 def test_newest_twenty(client, reader):
@@ -139,6 +162,22 @@ def test_subject_header_and_address_filters(client, reader):
     assert query(client, [{"header": ["Message-ID", target["messageId"]]}]) == described([target])
 
 
+def test_search_outside_ascii(client, reader):
+    words = {word for m in reader.inbox() for word in m["subject"].split() if not word.isascii() and word.isalpha()}
+    for word in sorted(words)[::10]:
+        expected = [m for m in reader.inbox() if word.lower() in m["subject"].lower() and m["kind"] not in ODD_SUBJECTS]
+        found = query(client, [{"subject": word}])
+        assert set(described(expected)) <= set(found), word
+        assert len(found) <= len(expected) + sum(m["kind"] in ODD_SUBJECTS for m in reader.inbox()), word
+
+
+def test_search_in_bodies(client, reader):
+    found = query(client, [{"body": "something is ODD about this"}])
+    assert found == described(m for m in reader.inbox() if m["kind"] in SAYS_IT_IS_ODD)
+    assert query(client, [{"text": "odd@odd.example"}, {"body": "something is odd about this"}]) == [
+        email for email in found if email in described(m for m in reader.inbox() if m["kind"] != "no-from")]
+
+
 def test_unsupported_filter_and_sort(client):
     assert client.call_error("Email/query", filter={"colour": "red"})["type"] == "unsupportedFilter"
     assert client.call_error("Email/query", sort=[{"property": "colour"}])["type"] == "unsupportedSort"
@@ -205,11 +244,9 @@ def test_download_is_the_message_as_the_server_has_it(stack, client, reader):
     assert response.status == 200
     assert response.header("Content-Type").split(";")[0] == "message/rfc822"
     assert response.header("Content-Disposition").startswith("attachment")
-    imap = imaplib.IMAP4("127.0.0.1", stack.dovecot.port)
-    imap.login(reader.user, reader.password)
-    imap.select("INBOX", readonly=True)
-    raw = imap.uid("FETCH", str(message["uid"]), "(BODY.PEEK[])")[1][0][1]
-    imap.logout()
+    with stack.server.signed_in(reader.user) as imap:
+        imap.select("INBOX", readonly=True)
+        raw = imap.uid("FETCH", str(message["uid"]), "(BODY.PEEK[])")[1][0][1]
     assert response.body == raw
     # A name longer than any file's.
     assert client.download(email["blobId"], "n" * 1000, "message/rfc822").body == raw

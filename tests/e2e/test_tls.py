@@ -72,6 +72,13 @@ def test_starttls(gateway, pki, stack, person):
     assert set(counted) <= {"CAPABILITY", "STARTTLS"}, counted
 
 
+@pytest.mark.parametrize("tls", ("implicit", "starttls"))
+def test_tls_of_cyrus(gateway, pki, cyrus_stack, tls):
+    server = cyrus_stack.server
+    with gateway(port=server.tls_port if tls == "implicit" else server.port, tls=tls, ca_file=pki.ca) as one:
+        assert one.sign_in(cyrus_stack.person("tls", messages=0))[0] == 200
+
+
 @pytest.mark.parametrize("kind", ("unknown authority", "system's authorities", "other name", "expired"))
 def test_certificate_that_is_not_right(gateway, pki, stack, person, kind):
     certificate = {"unknown authority": pki.stranger, "system's authorities": pki.localhost, "other name": pki.other,

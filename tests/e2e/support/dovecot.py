@@ -11,13 +11,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 
+from .imap_server import ImapServer
 from .processes import Process, accepts, free_port
-from .templates import DEPLOY, render
+from .sample import sample
+from .templates import render
 
-MAKE_MAILBOX = os.path.join(DEPLOY, "demo", "make_mailbox.py")
 DOVECOT = "/usr/sbin/dovecot"
 
 # What the tests have beyond the demo's template: more ways to sign in, METADATA.
@@ -41,7 +41,7 @@ mail_attribute_dict = file:%h/dovecot-attributes
 """
 
 
-class Dovecot:
+class Dovecot(ImapServer):
     def __init__(self, run, pki, name="dovecot"):
         self.run = run
         self.base = run.make_dir(name)
@@ -51,7 +51,6 @@ class Dovecot:
         self.password = run.secret()
         self.master_user, self.master_password = "master", run.secret("master")
         self._signing_key = os.urandom(32)
-        self._templates = {}
         self._write(pki)
         self.process = Process(run, name, [DOVECOT, "-F", "-c", f"{self.base}/dovecot.conf"],
                                lambda: accepts(("127.0.0.1", self.port)) and accepts(("127.0.0.1", self.tls_port)))
@@ -94,16 +93,6 @@ class Dovecot:
         mac = hmac.new(self._signing_key, signed, hashlib.sha256).digest()
         return self.run.register_secret((signed + b"." + part(mac)).decode())
 
-    def template(self, messages):
-        """(Maildir, manifest) of a sample mailbox with so many messages; made once a run."""
-        if messages not in self._templates:
-            maildir = os.path.join(self.run.dir, f"template-{messages}")
-            subprocess.run(["/usr/bin/python3", MAKE_MAILBOX, maildir, "--messages", str(messages), "--manifest",
-                            maildir + ".json"], check=True)
-            with open(maildir + ".json", encoding="utf-8") as file:
-                self._templates[messages] = (maildir, json.load(file))
-        return self._templates[messages]
-
     def make_user(self, user, messages=300):
         """Gives user a fresh sample mailbox and returns its manifest; messages=0 leaves it empty."""
         home = os.path.join(self.base, "mail", user)
@@ -111,7 +100,7 @@ class Dovecot:
         os.makedirs(home, mode=0o700)
         manifest = {"folders": {"INBOX": []}, "total": 0}
         if messages:
-            maildir, manifest = self.template(messages)
+            maildir, manifest = sample(self.run, messages)
             shutil.copytree(maildir, os.path.join(home, "Maildir"))
         self.run.own(home)
         return manifest

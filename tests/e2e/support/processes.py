@@ -61,7 +61,7 @@ def accepts(address):
 
 class Run:
     def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix="pst-", dir="/tmp")
+        self.dir = self.top = tempfile.mkdtemp(prefix="pst-", dir="/tmp")
         os.chmod(self.dir, 0o755)
         self.logs = self.make_dir("logs", owned=False)
         name = os.environ.get("POSTERN_E2E_USER", "nobody") if os.getuid() == 0 else None

@@ -1,4 +1,4 @@
-"""The whole of it for one run or one module: Dovecot, a counting proxy, Postern, nginx and Apache."""
+"""The whole of it for one run or one module: an IMAP server, a counting proxy, Postern, nginx and Apache."""
 
 import itertools
 import re
@@ -17,7 +17,7 @@ class Person:
 
     def __init__(self, stack, user, manifest):
         self.stack, self.user, self.manifest = stack, user, manifest
-        self.password = stack.dovecot.password
+        self.password = stack.server.password
         stack.run.register_secret(jmap.basic(user, self.password).split()[1])
 
     def inbox(self):
@@ -30,13 +30,14 @@ class Person:
 
 
 class Stack:
-    """configuration: tables for postern.toml on top of what the stack needs itself."""
+    """configuration: tables for postern.toml on top of what the stack needs itself. server is the class of the IMAP
+    server."""
 
-    def __init__(self, run, pki, configuration=None, imap_tls=False):
+    def __init__(self, run, pki, configuration=None, imap_tls=False, server=Dovecot):
         self.run, self.pki = run, pki
-        self.dovecot = Dovecot(run, pki)
-        self.dovecot.start()
-        self.imap = CountingProxy(("127.0.0.1", self.dovecot.port), pki.localhost if imap_tls else None)
+        self.server = server(run, pki)
+        self.server.start()
+        self.imap = CountingProxy(("127.0.0.1", self.server.port), pki.localhost if imap_tls else None)
         tables = {"imap": {"host": "127.0.0.1", "port": self.imap.port, "tls": "implicit" if imap_tls else "none"}}
         if imap_tls:
             tables["imap"]["ca_file"] = pki.ca
@@ -53,14 +54,20 @@ class Stack:
             if hasattr(self, part):
                 getattr(self, part).stop()
         self.imap.close()
-        self.dovecot.stop()
+        self.server.stop()
+
+    @property
+    def dovecot(self):
+        """The server, for tests of what only Dovecot has."""
+        assert isinstance(self.server, Dovecot)
+        return self.server
 
     def web(self, name):
         return {"nginx": self.nginx, "apache": self.apache}[name]
 
     def person(self, label="person", messages=300):
         user = f"{re.sub(r'[^a-z0-9]+', '', label.lower())[:20]}{next(_numbers)}"
-        return Person(self, user, self.dovecot.make_user(user, messages))
+        return Person(self, user, self.server.make_user(user, messages))
 
     def client(self, web, headers=None, tls=False):
         return jmap.Client(web.tls_url if tls else web.url, headers, self.pki.ca)
