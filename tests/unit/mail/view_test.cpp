@@ -5,7 +5,6 @@
 #include "mail/search_program.hpp"
 #include "mail/sort_keys.hpp"
 #include "postern/mail/fragment_cache.hpp"
-#include "postern/mail/mailbox_list.hpp"
 #include "postern/mail/mailbox_view.hpp"
 
 namespace postern::mail {
@@ -445,72 +444,6 @@ TEST(SortKeys, ThreadIsNamedByItsRoot) {
   EXPECT_NE(thread_key_of("Message-ID: <d@x>\r\n\r\n", id), root);
   EXPECT_NE(thread_key_of("", id), thread_key_of("", Place{1, 2, 4}));
   EXPECT_NE(thread_key_of("", id), 0u);
-}
-
-imap::ListResponse listed(std::string name, std::vector<std::string> attributes = {}, char separator = '/') {
-  imap::ListResponse r;
-  r.command = "LIST";
-  r.mailbox = std::move(name);
-  r.attributes = std::move(attributes);
-  r.separator = separator;
-  return r;
-}
-
-TEST(MailboxList, OneMailboxARoleAndParents) {
-  MailboxListBuilder builder;
-  builder.add(listed("INBOX"));
-  builder.add(listed("Sent", {"\\sent"}));
-  builder.add(listed("Sent too", {"\\sent"}));
-  builder.add(listed("Work"));
-  builder.add(listed("Work/Entw&APw-rfe"));
-  const auto all = builder.finish(false);
-  ASSERT_EQ(all.size(), 5u);
-  int sent = 0;
-  for (const auto& m : all) sent += m.role == Role::sent ? 1 : 0;
-  EXPECT_EQ(sent, 1);
-  EXPECT_EQ(all[4].name, "Entwürfe");
-  EXPECT_EQ(all[4].parent, all[3].key);
-  EXPECT_EQ(all[0].role, Role::inbox);
-}
-
-TEST(MailboxList, AnIdMayComeByItself) {
-  imap::StatusDataResponse counts;
-  counts.mailbox = "Work";
-  counts.messages = 7;
-  imap::StatusDataResponse id;
-  id.mailbox = "Work";
-  id.mailbox_id = "F1";
-  for (const bool id_first : {true, false}) {
-    MailboxListBuilder builder;
-    builder.add(listed("Work"));
-    builder.add(id_first ? id : counts);
-    builder.add(id_first ? counts : id);
-    const auto all = builder.finish(false);
-    ASSERT_EQ(all.size(), 1u);
-    EXPECT_EQ(all[0].object_id, "F1");
-    EXPECT_EQ(all[0].status.messages, 7u);
-    EXPECT_TRUE(all[0].status.known);
-  }
-}
-
-TEST(MailboxList, RolesByNameOnlyWhereTheServerTellsNone) {
-  MailboxListBuilder named;
-  named.add(listed("INBOX"));
-  named.add(listed("INBOX.Papierkorb", {}, '.'));
-  EXPECT_EQ(named.finish(false)[1].role, Role::trash);
-  MailboxListBuilder told;
-  told.add(listed("Trash"));
-  told.add(listed("Bin", {"\\trash"}));
-  for (const auto& m : told.finish(false)) EXPECT_EQ(m.role == Role::trash, m.name == "Bin");
-}
-
-TEST(MailboxList, IsBounded) {
-  MailboxListBuilder builder;
-  for (std::size_t i = 0; i < mailboxes_max; ++i) builder.add(listed("m" + std::to_string(i)));
-  EXPECT_FALSE(builder.truncated());
-  builder.add(listed("one more"));
-  EXPECT_TRUE(builder.truncated());
-  EXPECT_EQ(builder.finish(false).size(), mailboxes_max);
 }
 
 }  // namespace
