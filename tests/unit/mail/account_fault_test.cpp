@@ -167,6 +167,7 @@ TEST_F(AccountFaultTest, AnIdOutlivesDeletedBeingSetAndTakenOff) {
   const auto archive = mailbox("Archive");
   ASSERT_TRUE(move(ids[0], archive));
   EXPECT_EQ(page(archive).total, 6u);
+  idle();
   imapd->control("flag alice Archive 6 +\\Deleted");
   ASSERT_TRUE(pump_until([&] { return page(archive).total == 5; }));
   EXPECT_EQ(subject(ids[0]), "not found");
