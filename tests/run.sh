@@ -88,7 +88,7 @@ build() {
     case $built in *" $1 "*) return 0 ;; esac
     case $broken in *" $1 "*) return 1 ;; esac
     say "build $1"
-    if configure "$@" && ninja --quiet -C "$1" -j "$jobs"; then
+    if configure "$@" && ninja --quiet -k 0 -C "$1" -j "$jobs"; then
         record "build $1" 0
         built="$built $1 "
     else

@@ -276,8 +276,8 @@ TEST(Compose, NothingEndsAField) {
     message.body.language = {value};
     EXPECT_FALSE(faults_of(message).empty()) << value;
   }
-  for (const std::string bad : {" a\r\n", "\r\n", " a\r\nb", " a\n", "\r\n \r\nX: y"})
-    EXPECT_TRUE(refused({"X", RawForm{bad}, "x"})) << bad;
+  for (const std::string value : {" a\r\n", "\r\n", " a\r\nb", " a\n", "\r\n \r\nX: y"})
+    EXPECT_TRUE(refused({"X", RawForm{value}, "x"})) << value;
   EXPECT_TRUE(refused({"To", std::vector<EmailAddress>{{"A", "a@b>, <c@d"}}, "to"}));
   EXPECT_TRUE(refused({"From", RawForm{" \xC3\xA4@b"}, "x"}));
 }
