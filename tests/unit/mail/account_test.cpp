@@ -66,7 +66,7 @@ TEST_F(AccountTest, ThePersonalNamespaceIsTheTop) {
   auto all = await(account->mailboxes());
   ASSERT_TRUE(all);
   std::map<std::string, Mailbox> found;
-  for (const auto& data : *all) found[data.mailbox.encoded_name] = data.mailbox;
+  for (const auto& data : all->data) found[data.mailbox.encoded_name] = data.mailbox;
   EXPECT_EQ(found.at("INBOX.Sent").parent, std::nullopt);
   EXPECT_EQ(found.at("INBOX.Work.Plans").parent, found.at("INBOX.Work").key);
   EXPECT_EQ(imapd->counts().command("NAMESPACE"), 1u);
