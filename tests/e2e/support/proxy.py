@@ -103,7 +103,7 @@ class CountingProxy:
             self._context.load_cert_chain(*certificate)
         self._writers = set()
         self._held = False
-        self._cut_after = None
+        self._cut_after, self._cut_alone = None, False
         self._lock = threading.Lock()
         self._server = None
         self._loop = asyncio.new_event_loop()
@@ -157,10 +157,15 @@ class CountingProxy:
     def release(self):
         self._run(self._set_held(False))
 
-    def cut_in_next_literal(self, least_bytes=16):
-        """Lets half of the next literal of at least so many bytes through, then holds everything."""
+    def say_bye(self):
+        """Ends all connections as a server does that is being stopped; new ones are welcome."""
+        self._run(self._say_bye())
+
+    def cut_in_next_literal(self, least_bytes=16, alone=False):
+        """Lets half of the next literal of at least so many bytes through, then holds everything; alone: only this
+        connection, and for good."""
         with self._lock:
-            self._cut_after = least_bytes
+            self._cut_after, self._cut_alone = least_bytes, alone
 
     def close(self):
         self.go_down()
@@ -193,6 +198,11 @@ class CountingProxy:
             writer.transport.abort()
         self._flow.set()
         self._held = False
+
+    async def _say_bye(self):
+        for writer in list(self._writers):
+            writer.write(b"* BYE Server shutting down.\r\n")
+            writer.close()
 
     async def _set_held(self, held):
         self._held = held
@@ -248,6 +258,8 @@ class CountingProxy:
             if match:
                 cut = min(match.end() + int(match.group(1)) // 2, len(data) - 1)
                 writer.write(data[:cut])
+                if self._cut_alone:
+                    await asyncio.Event().wait()  # until the client gives up
                 await self._set_held(True)
                 await self._flow.wait()
                 data = data[cut:]
