@@ -24,6 +24,17 @@ def built(name):
     raise AssertionError(f"{name} is not built in {build_directory()} (set POSTERN_BUILD)")
 
 
+def reachable(run, program):
+    """The program itself, or a copy in the run's directory where the servers' user could not reach it."""
+    path = os.path.realpath(built(program))
+    folder = path
+    while os.getuid() == 0 and folder != "/":
+        folder = os.path.dirname(folder)
+        if not os.stat(folder).st_mode & 0o001:
+            return shutil.copy(path, os.path.join(run.make_dir("bin", owned=False), program))
+    return path
+
+
 def toml(value):
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -45,10 +56,10 @@ def to_toml(tables):
 class Postern:
     """One broker with its workers. configuration overrides or adds keys: {"imap": {"port": 1143}}."""
 
-    def __init__(self, run, configuration, name="postern"):
+    def __init__(self, run, configuration, name="postern", worker_threads=WORKER_THREADS):
         self.run, self.name = run, name
         self.runtime_dir = run.make_dir(f"{name}-run", mode=0o750)
-        self.programs = {program: self._reachable(program) for program in ("posternd", "postern-fcgi", "posternctl")}
+        self.programs = {program: reachable(run, program) for program in ("posternd", "postern-fcgi", "posternctl")}
         self.broker_socket = f"{self.runtime_dir}/broker.sock"
         self.segment = f"{self.runtime_dir}/segment"
         self.control_socket = f"{self.runtime_dir}/control.sock"
@@ -64,18 +75,8 @@ class Postern:
         self.worker = Process(
             run, f"{name}-fcgi",
             [self.programs["postern-fcgi"], "--broker", self.broker_socket, "--segment", self.segment,
-             "--listen", self.worker_socket, "--processes", WORKER_PROCESSES, "--threads", WORKER_THREADS],
+             "--listen", self.worker_socket, "--processes", WORKER_PROCESSES, "--threads", worker_threads],
             lambda: accepts(self.worker_socket))
-
-    def _reachable(self, program):
-        """The program itself, or a copy in the run's directory where the servers' user could not reach it."""
-        path = os.path.realpath(built(program))
-        folder = path
-        while os.getuid() == 0 and folder != "/":
-            folder = os.path.dirname(folder)
-            if not os.stat(folder).st_mode & 0o001:
-                return shutil.copy(path, os.path.join(self.run.make_dir("bin", owned=False), program))
-        return path
 
     def configure(self, changes):
         """Merges changes into the configuration and writes the file; the broker reads it at start or SIGHUP."""
