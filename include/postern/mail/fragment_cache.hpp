@@ -60,7 +60,9 @@ class FragmentCache {
   std::size_t bytes_ = 0;
   std::uint64_t hits_ = 0, misses_ = 0;
   std::list<Entry> entries_;  // most recently used first
-  std::unordered_map<Key, std::list<Entry>::iterator, KeyHash> by_key_;
+  // By account, so that dropping one costs what it has and not what all have.
+  using ByKey = std::unordered_map<Key, std::list<Entry>::iterator, KeyHash>;
+  std::unordered_map<store::AccountKey, ByKey> by_account_;
 };
 
 }  // namespace postern::mail
