@@ -60,7 +60,7 @@ std::vector<std::string> jmap_keywords(const MailboxIndex& index, const MessageE
 
 Account::Account(AccountContext context, store::AccountKey key, session::Credentials credentials,
                  std::string client_address)
-    : context_(context), key_(key), login_(credentials.login) {
+    : context_(context), key_(key), login_(credentials.login), idle_(context.loop) {
   pool_ = session::Pool::make(context_.loop, context_.server, std::move(credentials), this,
                               std::move(client_address));
   counters_ = context_.segment.counters(key_);

@@ -118,6 +118,7 @@ bool is_field_name(std::string_view name) {
 }  // namespace
 
 io::Task<Result<Snapshot<std::vector<EmailItem>>>> Account::fetch(std::vector<EmailKey> ids, FetchPlan plan) {
+  const Working working(*this);
   std::erase_if(plan.header_fields, [](const std::string& name) { return !is_field_name(name); });
   if (auto listed = co_await refresh_mailboxes(any_age); !listed) co_return fail(listed.error());
   Gathering gathering(std::move(plan));

@@ -219,6 +219,7 @@ io::Task<Result<std::vector<Account::Found>>> Account::results_of(const EmailQue
 }
 
 io::Task<Result<EmailQueryResult>> Account::query(EmailQuery query) {
+  const Working working(*this);
   if (has_kind(query.filter, Filter::Kind::has_attachment))
     co_return fail(Errc::unsupported_filter, "hasAttachment");
   if (query.sort.keys.empty()) query.sort = Sort::newest_first();

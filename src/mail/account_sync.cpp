@@ -11,6 +11,8 @@ namespace {
 
 // Each round fetches what sync_need() says; a mailbox that changes all the time must end some time.
 constexpr int sync_rounds_max = 8;
+// How long filling an index waits for requests to end. One that needs it fills it without waiting.
+constexpr Duration fill_wait_max = std::chrono::seconds(5);
 constexpr std::string_view index_items = "(UID FLAGS INTERNALDATE RFC822.SIZE)";
 
 }  // namespace
@@ -192,9 +194,25 @@ io::Task<Result<Freshness>> Account::fill(ViewPtr view) {
   co_return Freshness::current;
 }
 
+// Until no query or fetch is at work, but for fill_wait_max at most.
+io::Task<> Account::quiet() {
+  const auto deadline = context_.loop.clock().now() + fill_wait_max;
+  do {
+    // A request whose query has ended begins its fetch in the same turn of the loop.
+    auto turn = std::make_shared<io::Event>(context_.loop);
+    context_.loop.post([turn] { turn->set(); });
+    co_await turn->wait();
+    if (working_ == 0) co_return;
+    idle_.reset();
+  } while (co_await idle_.wait_until(deadline));
+}
+
+// Not beside the page that is being fetched: Dovecot answers OK to none of several FETCH commands until the last one
+// is done, so the page would wait for the whole index.
 void Account::fill_behind(ViewPtr view) {
   if (view->index().filled() || !filling_.insert(view->key()).second) return;
   auto task = [](std::shared_ptr<Account> self, ViewPtr filled) -> io::Task<> {
+    co_await self->quiet();
     auto result = co_await self->fill(filled);
     if (!result)
       self->context_.loop.logger().debug("index not filled", {{"error", result.error().to_string()}});

@@ -107,6 +107,7 @@ class Account final : public Mailstore,
   io::Task<Result<>> sync_flags(session::Lease& lease, ViewPtr view, std::uint64_t changed_since);
   io::Task<Result<Freshness>> fill(ViewPtr view);
   void fill_behind(ViewPtr view);
+  io::Task<> quiet();
   io::Task<Result<>> load_text_keys(ViewPtr view, SortKey::Property property);
   template <typename Op>
   io::Task<Result<>> on_mailbox(ViewPtr view, Op op);
@@ -171,6 +172,21 @@ class Account final : public Mailstore,
   std::map<MailboxKey, ViewPtr> views_;
   std::map<MailboxKey, std::shared_ptr<io::Event>> syncing_;  // one coroutine syncs a view at a time
   std::set<MailboxKey> filling_;
+  // Queries and fetches at work; the event is set when the last one has ended.
+  class Working {
+   public:
+    explicit Working(Account& account) : account_(account) { ++account_.working_; }
+    ~Working() {
+      if (--account_.working_ == 0) account_.idle_.set();
+    }
+    Working(const Working&) = delete;
+    Working& operator=(const Working&) = delete;
+
+   private:
+    Account& account_;
+  };
+  std::size_t working_ = 0;
+  io::Event idle_;
   std::unordered_map<Place, Place, PlaceHash> current_of_, origin_of_;
   store::StateCounters counters_;
   bool counters_dirty_ = false;

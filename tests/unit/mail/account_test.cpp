@@ -75,6 +75,28 @@ TEST_F(AccountTest, ThePersonalNamespaceIsTheTop) {
   EXPECT_EQ(imapd->counts().command("NAMESPACE"), 1u);
 }
 
+// Some servers end no FETCH before the last of several in flight is done: the page's must be alone.
+TEST_F(AccountTest, TheIndexIsFilledWhenThePageIsThere) {
+  start();
+  const auto key = mailbox("INBOX");
+  auto one_request = [](Account& account, MailboxKey inbox) -> io::Task<Result<std::uint64_t>> {
+    EmailQuery query;
+    query.filter.kind = Filter::Kind::in_mailbox;
+    query.filter.mailboxes = {inbox};
+    query.limit = 10;
+    auto found = co_await account.query(std::move(query));
+    if (!found) co_return fail(found.error());
+    const auto before = account.pool().connections().front().commands;
+    if (auto items = co_await account.fetch(found->ids, field_plan("SUBJECT")); !items)
+      co_return fail(items.error());
+    co_return account.pool().connections().front().commands - before;
+  };
+  const auto sent = await(one_request(*account, key));
+  ASSERT_TRUE(sent) << sent.error().to_string();
+  EXPECT_EQ(*sent, 1u);
+  EXPECT_TRUE(pump_until([&] { return imapd->counts().command("UID FETCH") == 2; }));
+}
+
 TEST_F(AccountTest, SamePageAgainCostsNothing) {
   open();
   const auto again = page(inbox);
