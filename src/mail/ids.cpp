@@ -11,11 +11,8 @@
 namespace postern::mail {
 namespace {
 
-void put_u64(std::string& out, std::uint64_t v) {
-  for (int shift = 56; shift >= 0; shift -= 8) out.push_back(static_cast<char>(v >> shift & 0xFF));
-}
-void put_u32(std::string& out, std::uint32_t v) {
-  for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<char>(v >> shift & 0xFF));
+void put(char* to, std::uint64_t v, int size) {
+  for (int i = size - 1; i >= 0; --i, v >>= 8) to[i] = static_cast<char>(v & 0xFF);
 }
 std::uint64_t get(std::string_view bytes, std::size_t at, int size) {
   std::uint64_t v = 0;
@@ -28,15 +25,16 @@ constexpr std::size_t key_characters = 11;
 constexpr std::size_t place_characters = 22;
 
 std::string id_of_key(char kind, std::uint64_t key) {
-  std::string bytes;
-  put_u64(bytes, key);
-  return kind + base64url_encode(bytes);
+  char bytes[8];
+  put(bytes, key, 8);
+  return kind + base64url_encode({bytes, sizeof bytes});
 }
 
-// The decoded bytes only if the text is exactly what would be made of them (no second spelling of an id).
+// The decoded bytes if there are so many. The decoder takes no padding and no bits left over, so that an id has one
+// spelling.
 std::optional<std::string> decode_exact(std::string_view text, std::size_t bytes) {
   auto decoded = base64url_decode(text);
-  if (!decoded || decoded->size() != bytes || base64url_encode(*decoded) != text) return std::nullopt;
+  if (!decoded || decoded->size() != bytes) return std::nullopt;
   return decoded;
 }
 
@@ -48,11 +46,11 @@ std::optional<std::uint64_t> parse_key(char kind, std::string_view id) {
 }
 
 std::string encode_place(const Place& p) {
-  std::string bytes;
-  put_u64(bytes, p.mailbox);
-  put_u32(bytes, p.uid_validity);
-  put_u32(bytes, p.uid);
-  return base64url_encode(bytes);
+  char bytes[16];
+  put(bytes, p.mailbox, 8);
+  put(bytes + 8, p.uid_validity, 4);
+  put(bytes + 12, p.uid, 4);
+  return base64url_encode({bytes, sizeof bytes});
 }
 
 std::optional<Place> parse_place(std::string_view text) {
