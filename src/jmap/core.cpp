@@ -88,12 +88,15 @@ void write_session(JsonWriter& writer, const SessionInfo& info, const Limits& li
 
 }  // namespace
 
+// From what the document is made of and not from the document: it goes with each answer of the API.
 std::string session_state_of(const SessionInfo& info, const Limits& limits) {
-  std::string all;
-  JsonWriter writer(all);
-  writer.start_object();
-  write_session(writer, info, limits);
-  writer.end_object();
+  std::string all(POSTERN_VERSION);
+  for (std::uint64_t limit :
+       {limits.max_size_upload, std::uint64_t{limits.max_concurrent_upload}, limits.max_size_request,
+        std::uint64_t{limits.max_concurrent_requests}, std::uint64_t{limits.max_calls_in_request},
+        std::uint64_t{limits.max_objects_in_get}, std::uint64_t{limits.max_objects_in_set}})
+    (all += ' ') += std::to_string(limit);
+  for (const auto* text : {&info.username, &info.account_id, &info.base_url}) (all += '\n') += *text;
   return std::to_string(stable_hash64(all));
 }
 

@@ -136,35 +136,62 @@ void write_flags_object(JsonWriter& writer, const auto& names) {
   writer.end_object();
 }
 
-// The fragment with its changing values put in.
-void append_email(std::string& out, const mail::EmailItem& item) {
-  const auto& fragment = *item.fragment;
-  std::string keywords, mailboxes;
-  if (fragment.keywords_at != mail::Fragment::nowhere) {
-    JsonWriter writer(keywords);
-    write_flags_object(writer, item.keywords);
+// Puts the changing values into fragments. Messages of one list mostly have the same, so the last text is kept.
+class EmailWriter {
+ public:
+  void append(std::string& out, const mail::EmailItem& item) {
+    const auto& fragment = *item.fragment;
+    if (fragment.keywords_at != mail::Fragment::nowhere) update_keywords(item.keywords);
+    if (fragment.mailbox_ids_at != mail::Fragment::nowhere) update_mailboxes(item.mailboxes);
+    struct Insert {
+      std::uint32_t at;
+      const std::string* text;
+    };
+    Insert inserts[2] = {{fragment.keywords_at, &keywords_text_},
+                         {fragment.mailbox_ids_at, &mailboxes_text_}};
+    if (inserts[1].at < inserts[0].at) std::swap(inserts[0], inserts[1]);
+    const std::string_view bytes = fragment.bytes;
+    std::size_t done = 0;
+    for (const auto& insert : inserts) {
+      if (insert.at == mail::Fragment::nowhere) continue;
+      out += bytes.substr(done, insert.at - done);
+      out += *insert.text;
+      done = insert.at;
+    }
+    out += bytes.substr(done);
   }
-  if (fragment.mailbox_ids_at != mail::Fragment::nowhere) {
+
+ private:
+  void update_keywords(const std::vector<std::string>& keywords) {
+    if (!keywords_text_.empty() && keywords == keywords_) return;
+    keywords_ = keywords;
+    keywords_text_.clear();
+    JsonWriter writer(keywords_text_);
+    write_flags_object(writer, keywords);
+  }
+  void update_mailboxes(const std::vector<mail::MailboxKey>& mailboxes) {
+    if (!mailboxes_text_.empty() && mailboxes == mailboxes_) return;
+    mailboxes_ = mailboxes;
+    mailboxes_text_.clear();
     std::vector<std::string> ids;
-    for (auto key : item.mailboxes) ids.push_back(mail::mailbox_id(key));
-    JsonWriter writer(mailboxes);
+    for (auto key : mailboxes) ids.push_back(mail::mailbox_id(key));
+    JsonWriter writer(mailboxes_text_);
     write_flags_object(writer, ids);
   }
-  struct Insert {
-    std::uint32_t at;
-    const std::string* text;
-  };
-  Insert inserts[2] = {{fragment.keywords_at, &keywords}, {fragment.mailbox_ids_at, &mailboxes}};
-  if (inserts[1].at < inserts[0].at) std::swap(inserts[0], inserts[1]);
-  const std::string_view bytes = fragment.bytes;
-  std::size_t done = 0;
-  for (const auto& insert : inserts) {
-    if (insert.at == mail::Fragment::nowhere) continue;
-    out += bytes.substr(done, insert.at - done);
-    out += *insert.text;
-    done = insert.at;
-  }
-  out += bytes.substr(done);
+
+  std::vector<std::string> keywords_;
+  std::vector<mail::MailboxKey> mailboxes_;
+  std::string keywords_text_, mailboxes_text_;
+};
+
+// The ids without what was said before.
+std::vector<std::string_view> without_repetitions(std::vector<std::string_view> ids) {
+  auto sorted = ids;
+  std::sort(sorted.begin(), sorted.end());
+  if (std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end()) return ids;
+  std::set<std::string_view> seen;
+  std::erase_if(ids, [&](std::string_view id) { return !seen.insert(id).second; });
+  return ids;
 }
 
 mail::FetchPlan make_plan(std::shared_ptr<const EmailProperties> properties) {
@@ -201,10 +228,8 @@ io::Task<MethodResult> email_get(CallContext& context, const rapidjson::Value& a
   if (!properties) co_return invalid_arguments(properties.error());
 
   std::vector<mail::EmailKey> keys;
-  std::set<std::string_view> seen;
   std::vector<std::string> not_found;
-  for (auto id : **ids) {
-    if (!seen.insert(id).second) continue;
+  for (auto id : without_repetitions(std::move(**ids))) {
     if (auto key = mail::parse_email_id(id))
       keys.push_back(*key);
     else
@@ -223,13 +248,14 @@ io::Task<MethodResult> email_get(CallContext& context, const rapidjson::Value& a
   JsonWriter writer(out);
   begin_get_response(writer, context, items->state);
   std::string email;
+  EmailWriter email_writer;
   for (const auto& item : items->data) {
     if (!item.found) {
       not_found.push_back(mail::email_id(item.id));
       continue;
     }
     email.clear();
-    append_email(email, item);
+    email_writer.append(email, item);
     writer.raw(email);
   }
   end_get_response(writer, not_found);
