@@ -2,6 +2,8 @@
 // Passwords that were good are known again by keyed digests (verifiers_per_account_max of them).
 #include "broker/shard.hpp"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <stdexcept>
 
@@ -339,6 +341,7 @@ void Shard::keep_house() {
   std::size_t bytes = 0;
   std::vector<std::pair<MonotonicTime, Entry*>> with_views;
   std::vector<store::AccountKey> unused;
+  bool given_up = false;
   for (auto& [key, entry] : accounts_) {
     entry.account->save_state();
     const bool busy = entry.is_busy();
@@ -347,6 +350,7 @@ void Shard::keep_house() {
       continue;
     }
     if (!busy && !entry.views_evicted && now - entry.last_used > config_->cache.view_idle) {
+      given_up = given_up || entry.account->views() > 0;
       entry.account->evict_views();
       entry.views_evicted = true;
     }
@@ -362,7 +366,10 @@ void Shard::keep_house() {
     if (bytes <= budget) break;
     bytes -= std::min(bytes, entry->account->view_bytes());
     entry->account->evict_views();
+    given_up = true;
   }
+  // Views are many small pieces among what lives on: without this the allocator keeps their pages.
+  if (given_up) ::malloc_trim(0);
   // A turn of the loop later, when somebody may have come.
   for (auto key : unused) {
     auto close = [](Shard* self, store::AccountKey account) -> io::Task<> {
