@@ -67,8 +67,10 @@ def test_stays_until_it_is_stopped(number, tmp_path):
     before = left_over()
     output = tmp_path / "output"
     with open(output, "w", encoding="utf-8") as out:
-        running = subprocess.Popen([DEMO, "--build", build_directory(), "--messages", "100"], stdout=out,
-                                   stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+        # Tests that run in a shell's background are started with SIGINT ignored, and a shell can't trap it then.
+        running = subprocess.Popen(["env", "--default-signal=INT", DEMO, "--build", build_directory(), "--messages",
+                                    "100"], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                   start_new_session=True)
     try:
         wait_for(lambda: "Ctrl-C" in output.read_text() or running.poll() is not None, "the demo's last line", 60)
         text = output.read_text()
