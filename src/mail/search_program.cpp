@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "postern/base/encoding.hpp"
+
 namespace postern::mail {
 namespace {
 
