@@ -60,6 +60,8 @@ void keep_open_on_exec(int fd) {
 
 }  // namespace
 
+bool is_upgrade() { return std::getenv(upgrade_variable) != nullptr; }
+
 Inherited inherited_from_environment() {
   Inherited inherited;
   if (const char* text = std::getenv(upgrade_variable); text != nullptr) {

@@ -21,6 +21,8 @@ struct Inherited {
   bool any() const { return ipc_fd >= 0; }
 };
 Inherited inherited_from_environment();
+// Was this program executed by another posternd for an upgrade? Until inherited_from_environment() was called.
+bool is_upgrade();
 
 class Daemon {
  public:

@@ -69,7 +69,8 @@ void drop_privileges(const Config& config) {
     }
   }
   make_runtime_dir(config, uid, gid);
-  if (!config.server.pid_file.empty()) {
+  // An upgrade keeps the process's number, and may not write any more where root has written it.
+  if (!config.server.pid_file.empty() && !postern::broker::is_upgrade()) {
     std::ofstream pid(config.server.pid_file);
     pid << getpid() << "\n";
     if (!pid.flush()) die(1, config.server.pid_file + " can't be written");

@@ -118,6 +118,21 @@ def test_upgrade_loses_nobody(stack, client, how):
     assert stack.postern.broker.alive
 
 
+def test_upgrade_leaves_the_pid_file_alone(run, stack):
+    """It may have been written by root, before the privileges were dropped; the number stays the same."""
+    postern = Postern(run.part("pid-file"), {"imap": {"host": "127.0.0.1", "port": stack.imap.port, "tls": "none"}})
+    pid_file = f"{postern.runtime_dir}/posternd.pid"
+    postern.configure({"server": {"pid_file": pid_file}})
+    postern.broker.start()
+    with open(pid_file, encoding="ascii") as file:
+        assert int(file.read()) == postern.broker.pid
+    os.chmod(pid_file, 0o444)
+    postern.control("upgrade")
+    wait_for(lambda: postern.broker.log_tail(500).count(": started version=") == 2, "the upgrade", process=postern.broker)
+    assert postern.control("status")["pid"] == postern.broker.pid
+    postern.broker.stop()
+
+
 def test_reload(stack, client):
     assert stack.postern.control("reload")["needRestart"] == []
     assert client.get("/jmap/session").status == 200
