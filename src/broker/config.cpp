@@ -15,7 +15,10 @@
 #include <toml++/toml.h>
 
 #include "broker/http.hpp"
+#include "broker/metrics.hpp"
 #include "postern/base/encoding.hpp"
+#include "postern/io/stream.hpp"
+#include "postern/io/unix_path.hpp"
 
 namespace postern::broker {
 namespace {
@@ -91,6 +94,15 @@ Binder texts(std::vector<std::string>& out) {
       if (!item.is_string()) return "must be an array of strings";
       out.push_back(item.as_string()->get());
     }
+    return {};
+  };
+}
+
+Binder listen_address(std::string& out) {
+  return [&out](const toml::node& node) -> Wrong {
+    if (auto wrong = text(out)(node)) return wrong;
+    if (out.empty()) return {};
+    if (auto usable = check_listen(out); !usable) return usable.error().context;
     return {};
   };
 }
@@ -284,7 +296,7 @@ std::map<std::string, Section, std::less<>> sections_of(Config& c, bool& port_gi
                  {"max_objects_in_set", number(c.jmap.max_objects_in_set, 1, 100'000)},
                  {"query_ids_max", number(c.jmap.query_ids_max, 10, 1'000'000)}};
   all["control"] = {{"socket", text(c.control.socket)}, {"socket_mode", mode(c.control.socket_mode)}};
-  all["metrics"] = {{"listen", text(c.metrics.listen)}};
+  all["metrics"] = {{"listen", listen_address(c.metrics.listen)}};
   return all;
 }
 
@@ -322,6 +334,10 @@ Wrong conflict_in(Config& c) {
       c.imap.tls != session::TlsMode::none && !c.imap.allow_plaintext &&
       !is_loopback_host(c.imap.endpoint.host))
     return "[imap] verify = false needs pins, or allow_plaintext = true: anybody could be the server";
+  if (auto usable = io::check_unix_path(c.ipc.socket); !usable)
+    return "[ipc] socket " + usable.error().context;
+  if (auto usable = io::check_unix_path(c.control.socket); !usable)
+    return "[control] socket " + usable.error().context;
   if (c.imap.backoff_min > c.imap.backoff_max) return "[imap] backoff_min is larger than backoff_max";
   if (c.auth.session_idle > c.auth.session_max) return "[auth] session_idle is larger than session_max";
   if (c.http.cookie_name.starts_with("__") && !c.http.cookie_secure)
@@ -422,7 +438,7 @@ Result<Config> load_config(const std::string& path) {
   return parse_config(content.str(), path);
 }
 
-Result<> check_users(const Config& config) {
+Result<> check_machine(const Config& config) {
   const auto& server = config.server;
   if (!server.user.empty() && getpwnam(server.user.c_str()) == nullptr)
     return fail(ConfigErrc::missing, "[server] user: no such user: " + server.user);
@@ -434,7 +450,24 @@ Result<> check_users(const Config& config) {
   const auto& group = config.ipc.socket_group;
   if (!group.empty() && getgrnam(group.c_str()) == nullptr)
     return fail(ConfigErrc::missing, "[ipc] socket_group: no such group: " + group);
+  if (config.imap.tls != session::TlsMode::none)
+    if (auto made = io::TlsContext::make(config.imap.tls_options); !made)
+      return fail(ConfigErrc::bad_value, "[imap] " + made.error().context);
+  // Only this target can be refused. (A second one for syslog would close the first one's socket.)
+  if (config.log.target == LogTarget::journal) try {
+      (void)make_logger(config.log.target, "posternd");
+    } catch (const std::runtime_error& error) {
+      return fail(ConfigErrc::bad_value, std::string("[log] target = \"journal\": ") + error.what());
+    }
   return {};
+}
+
+Result<Config> load_and_check(const std::string& path) {
+  auto config = load_config(path);
+  if (!config) return config;
+  if (auto fits = check_machine(*config); !fits)
+    return fail(Error(fits.error().code, path + ": " + fits.error().context));
+  return config;
 }
 
 std::vector<std::string> keep_fixed_sections(Config& fresh, const Config& running) {

@@ -36,7 +36,7 @@ struct LogConfig {  // [log]
 struct IpcConfig {     // [ipc]
   std::string socket;  // default: runtime_dir/broker.sock
   std::uint32_t socket_mode = 0660;
-  std::string socket_group;                // empty: the broker's own
+  std::string socket_group;                // empty: what the runtime directory gives it
   std::vector<std::string> allowed_users;  // user names of workers; the broker's own user always
   std::uint32_t connections_max = 1'024;
 };
@@ -104,9 +104,11 @@ inline std::error_code make_error_code(ConfigErrc e) { return {static_cast<int>(
 // The error's context begins with "FILE:LINE: " where there is a line.
 Result<Config> load_config(const std::string& path);
 Result<Config> parse_config(std::string_view toml, const std::string& file_name);
-// Are the users and groups that it names there? `missing` says which not. Beside parse_config(), since it looks at
-// the machine.
-Result<> check_users(const Config& config);
+// Has the machine what it asks for: users and groups (`missing`), certificates and a journal (`bad_value`)? Uses what
+// the start uses; certificates must be readable for the caller. The context names the key, and no file or line.
+Result<> check_machine(const Config& config);
+// Both: what a broker may be started with. The error's context begins with "FILE:".
+Result<Config> load_and_check(const std::string& path);
 
 // A reload takes over what a running broker can change. `fresh` keeps what it can't as it is in `running`; returned
 // are the sections ("imap") and keys ("log.target") that differ there and so need a restart.

@@ -201,7 +201,7 @@ struct Daemon::Parts {
       logger->info("log level set", {{"level", to_string(level)}});
     };
     actions.may_upgrade = [this]() -> Result<> {
-      if (auto fresh = load_config(config_path); !fresh) return fail(fresh.error());
+      if (auto fresh = load_and_check(config_path); !fresh) return fail(fresh.error());
       return {};
     };
     actions.upgrade = [this] { stop(true); };
@@ -290,7 +290,7 @@ struct Daemon::Parts {
   // What may change in a running broker does; the rest is told to need a restart. A bad file changes nothing.
   // Returns the sections and keys that need a restart.
   Result<std::vector<std::string>> reload() {
-    auto fresh = load_config(config_path);
+    auto fresh = load_and_check(config_path);
     if (!fresh) {
       logger->error("configuration not reloaded, the running one stays in force",
                     {{"error", fresh.error().context}});

@@ -91,16 +91,18 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "posternd " POSTERN_VERSION);
   CLI11_PARSE(app, argc, argv);
 
-  auto config = postern::broker::load_config(config_path);
+  auto config =
+      check ? postern::broker::load_and_check(config_path) : postern::broker::load_config(config_path);
   if (!config) die(2, config.error().context.empty() ? config.error().to_string() : config.error().context);
   if (check) {
-    if (auto users = postern::broker::check_users(*config); !users)
-      die(2, config_path + ": " + users.error().context);
     std::printf("%s: the configuration is right\n", config_path.c_str());
     return 0;
   }
   protect_process();
   drop_privileges(*config);
+  // As the user who is going to read the certificates.
+  if (auto fits = postern::broker::check_machine(*config); !fits)
+    die(2, config_path + ": " + fits.error().context);
 #if !defined(__SANITIZE_ADDRESS__) && !(defined(__has_feature) && __has_feature(address_sanitizer))
   // No debugger or dump of another process of this user gets at the credentials on the heap. (The leak
   // sanitizer is such a debugger.)

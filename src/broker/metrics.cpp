@@ -11,6 +11,7 @@
 #include "postern/base/encoding.hpp"
 #include "postern/io/scoped_timer.hpp"
 #include "postern/io/stream.hpp"
+#include "postern/io/unix_path.hpp"
 
 namespace postern::broker {
 namespace {
@@ -222,6 +223,12 @@ std::optional<ListenAddress> parse_listen_address(std::string_view text) {
   return address;
 }
 
+Result<> check_listen(const std::string& listen) {
+  if (listen.starts_with('/')) return io::check_unix_path(listen);
+  if (parse_listen_address(listen)) return {};
+  return fail(io::Errc::io, "\"" + listen + "\" is no address with a port, and no path");
+}
+
 // Shared with what waits for connections and serves them, which may be on its way when the server goes.
 struct MetricsServer::State : std::enable_shared_from_this<State> {
   State(io::Loop& l, Take t) : loop(l), take(std::move(t)), acceptor(l.context()) {}
@@ -318,6 +325,7 @@ io::Task<> MetricsServer::State::serve(std::shared_ptr<State> self, std::unique_
 
 Result<std::unique_ptr<MetricsServer>> MetricsServer::open(io::Loop& loop, const std::string& listen,
                                                            Take take) {
+  if (auto usable = check_listen(listen); !usable) return fail(std::move(usable.error()));
   auto state = std::make_shared<State>(loop, std::move(take));
   if (listen.starts_with('/')) {
     auto listener = io::UnixListener::open(loop, listen, unix_socket_mode);
@@ -325,9 +333,8 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::open(io::Loop& loop, const
     state->unix_listener = std::move(*listener);
     loop.spawn(State::accept_unix(state));
   } else {
-    const auto address = parse_listen_address(listen);
-    if (!address) return fail(io::Errc::io, "\"" + listen + "\" is no address with a port, and no path");
-    if (auto listening = state->listen_tcp(*address); !listening) return fail(listening.error());
+    if (auto listening = state->listen_tcp(*parse_listen_address(listen)); !listening)
+      return fail(listening.error());
   }
   return std::unique_ptr<MetricsServer>(new MetricsServer(std::move(state)));
 }

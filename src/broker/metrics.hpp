@@ -47,6 +47,9 @@ struct ListenAddress {
   std::uint16_t port = 0;
 };
 std::optional<ListenAddress> parse_listen_address(std::string_view text);
+// io::Errc::io, with the reason, for what MetricsServer::open() can't listen on whatever the machine is like: neither
+// such an address nor a Unix socket's path.
+Result<> check_listen(const std::string& listen);
 
 class MetricsServer {
  public:

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "io/socket.hpp"
+#include "postern/io/unix_path.hpp"
 
 namespace postern::io {
 
@@ -110,11 +111,17 @@ Task<Result<UnixListener::Accepted>> UnixListenerImpl::accept_on(std::shared_ptr
 
 }  // namespace
 
+static_assert(unix_path_bytes_max + 1 == sizeof(sockaddr_un::sun_path));
+
+Result<> check_unix_path(const std::string& path) {
+  if (!path.empty() && path.size() <= unix_path_bytes_max) return {};
+  return fail(Errc::io, "\"" + path + "\" is empty or too long for a socket (" +
+                            std::to_string(unix_path_bytes_max) + " octets)");
+}
+
 Result<std::unique_ptr<UnixListener>> UnixListener::open(Loop& loop, std::string path, std::uint32_t mode) {
+  if (auto usable = check_unix_path(path); !usable) return fail(std::move(usable.error()));
   const auto address = unix_address(path);
-  if (path.empty() || path.size() >= sizeof address.sun_path) {
-    return fail(Errc::io, "\"" + path + "\" is empty or too long for a socket (107 octets)");
-  }
   if (auto removed = remove_stale(path, address); !removed) return fail(std::move(removed.error()));
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno_failure("socket");

@@ -184,14 +184,19 @@ def test_metrics_and_health(stack, client, metrics_port):
 @pytest.mark.parametrize("tables, named", (
     ({"imap": {"hots": "x"}}, "host"), ({"nonsense": {"x": 1}}, "nonsense"), ({"imap": {"port": 70000}}, "port"),
     ({"imap": {"tls": "maybe"}}, "tls"), ({"log": {"level": "loud"}}, "level"), ({"imap": {"port": "143"}}, "port"),
-    ({"ipc": {"allowed_users": ["no-such-user-here"]}}, "no-such-user-here")))
+    ({"ipc": {"allowed_users": ["no-such-user-here"]}}, "no-such-user-here"), ({"metrics": {"listen": "foo"}}, "listen"),
+    ({"imap": {"tls": "starttls", "ca_file": "/nonexistent/ca.pem"}}, "/nonexistent/ca.pem"),
+    ({"imap": {"tls": "starttls", "pins": ["?"]}}, "a pin is"), ({"control": {"socket": "/" + 107 * "s"}}, "107")))
 def test_check_config_names_what_is_wrong(run, tables, named):
     postern = Postern(run.part("check"), {"imap": {"host": "127.0.0.1", "port": 143, "tls": "none"}})
     assert postern.check_configuration()[0] == 0
     for table, values in tables.items():
         postern.configure({table: {**postern.tables.get(table, {}), **values}})
     status, said = postern.check_configuration()
-    assert status != 0 and named in said and postern.config in said
+    assert status == 2 and named in said and postern.config in said
+    # The start refuses the same, in the same words.
+    started = subprocess.run(postern.broker.command, capture_output=True, text=True, timeout=30, check=False)
+    assert (started.returncode, started.stderr) == (status, said)
 
 
 def test_drain_and_undrain(stack, client, metrics_port):

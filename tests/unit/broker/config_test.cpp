@@ -13,6 +13,7 @@ namespace postern::broker {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -311,14 +312,79 @@ TEST(Config, TheMasterPasswordsFile) {
 }
 
 TEST(Config, UsersAndGroupsOfTheMachine) {
-  EXPECT_TRUE(check_users(*parse("[ipc]\nallowed_users = [\"root\"]\nsocket_group = \"root\"\n")));
+  EXPECT_TRUE(check_machine(*parse("[ipc]\nallowed_users = [\"root\"]\nsocket_group = \"root\"\n")));
   for (const auto& line :
        {"[ipc]\nallowed_users = [\"no-such-user\"]\n", "[ipc]\nsocket_group = \"no-such-user\"\n",
         "[server]\nuser = \"no-such-user\"\n", "[server]\ngroup = \"no-such-user\"\n"}) {
-    const auto checked = check_users(*parse(line));
+    const auto checked = check_machine(*parse(line));
     ASSERT_FALSE(checked) << line;
     EXPECT_THAT(checked.error().context, HasSubstr("no-such-user"));
   }
+}
+
+// What the start would stumble over.
+TEST(Config, CertificatesAndPins) {
+  const test::TemporaryFile garbage("no certificate\n");
+  const auto refused = [](const std::string& lines) {
+    const auto config = parse(lines);
+    EXPECT_TRUE(config) << reason(config);
+    const auto checked = check_machine(*config);
+    return checked ? "accepted" : checked.error().context;
+  };
+  EXPECT_THAT(refused("ca_file = \"/nonexistent/ca.pem\"\n"), HasSubstr("[imap] /nonexistent/ca.pem"));
+  EXPECT_THAT(refused("ca_file = \"" + garbage.path() + "\"\n"), HasSubstr(garbage.path()));
+  const std::string pin(43, 'A'), short_pin(39, 'A');
+  EXPECT_EQ(refused("pins = [\"" + pin + "=\"]\n"), "accepted");
+  EXPECT_THAT(refused("pins = [\"" + short_pin + "=\"]\n"), HasSubstr("a pin is"));
+  EXPECT_THAT(refused("pins = [\"?\"]\n"), HasSubstr("a pin is"));
+  // Nothing of that is used without TLS.
+  EXPECT_EQ(refused("tls = \"none\"\nallow_plaintext = true\npins = [\"?\"]\n"), "accepted");
+}
+
+// Accepted and refused as the logger itself is at the start, here and on a machine without it.
+TEST(Config, TheJournal) {
+  bool there = true;
+  try {
+    (void)make_logger(LogTarget::journal, "config_test");
+  } catch (const std::runtime_error&) {
+    there = false;
+  }
+  const auto checked = check_machine(*parse("[log]\ntarget = \"journal\"\n"));
+  EXPECT_EQ(checked.has_value(), there);
+  if (!there) EXPECT_THAT(checked.error().context, HasSubstr("[log] target = \"journal\": "));
+  EXPECT_TRUE(check_machine(*parse("[log]\ntarget = \"syslog\"\n")));
+}
+
+TEST(Config, LoadAndCheckNamesTheFile) {
+  const test::TemporaryFile file("[imap]\nhost = \"h\"\nca_file = \"/nonexistent/ca.pem\"\n");
+  EXPECT_TRUE(load_config(file.path()));
+  EXPECT_THAT(reason(load_and_check(file.path())), StartsWith(file.path() + ": [imap] "));
+}
+
+TEST(Config, AddressesToListenOn) {
+  for (const auto* listen : {"", "127.0.0.1:9464", "[::1]:9464", "/run/postern/metrics.sock"})
+    EXPECT_TRUE(with("metrics", "listen = \"" + std::string(listen) + "\"")) << listen;
+  for (const auto* listen :
+       {"foo", "localhost:9464", "9464", ":9464", "127.0.0.1", "127.0.0.1:65536", "::1:9464"}) {
+    const auto config = with("metrics", "listen = \"" + std::string(listen) + "\"");
+    ASSERT_FALSE(config) << listen;
+    EXPECT_THAT(reason(config), StartsWith("t.toml:4: [metrics] listen ")) << listen;
+  }
+}
+
+TEST(Config, PathsOfSocketsAtTheirLongestAndPastIt) {
+  const std::string longest = "/" + std::string(106, 's');
+  for (const auto& [section, key] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"ipc", "socket"}, {"control", "socket"}, {"metrics", "listen"}}) {
+    const auto fits = with(section, key + " = \"" + longest + "\"");
+    EXPECT_TRUE(fits) << reason(fits);
+    EXPECT_THAT(reason(with(section, key + " = \"" + longest + "s\"")),
+                AllOf(HasSubstr("[" + section + "] " + key), HasSubstr("too long"), HasSubstr("107")));
+  }
+  // "/control.sock" is 13 octets.
+  const auto dir = [&](std::size_t size) { return "runtime_dir = \"" + longest.substr(0, size) + "\""; };
+  EXPECT_TRUE(with("server", dir(94)));
+  EXPECT_THAT(reason(with("server", dir(95))), HasSubstr("[control] socket"));
 }
 
 TEST(Config, AReloadKeepsWhatNeedsARestart) {
