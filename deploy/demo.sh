@@ -245,7 +245,7 @@ make_web_servers() {
     # shellcheck disable=SC2086
     render "$here/demo/apache.conf" "$base/apache/apache.conf" "BASE=$base/apache" "PORT=$apache_port" \
         "TLS_PORT=$apache_tls_port" "ERROR_LOG=$base/log/apache-error.log" "ACCESS_LOG=$base/log/apache-access.log" \
-        "WORKER=$base/bin/postern-fcgi" "RUNTIME_DIR=$base/run" $common
+        "WORKER=$base/bin/postern-fcgi" "RUNTIME_DIR=$base/run" "BROKER_USER=$user" $common
 }
 
 make_certificate

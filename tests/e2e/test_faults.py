@@ -12,6 +12,7 @@ from support import jmap, login
 from support.guard import descendants
 from support.processes import wait_for
 from support.stack import Stack
+from support.web import Apache
 from conftest import running
 
 LIST_PROPERTIES = ("id", "subject", "receivedAt", "keywords")
@@ -258,6 +259,23 @@ def test_no_worker_at_all_behind_nginx(stack, person):
     assert_problem(client.get("/jmap/session"))
     stack.postern.worker.start()
     assert client.get("/jmap/session").status == 200
+
+
+@pytest.mark.parametrize("status, detail, setting", (
+    # mod_fcgid says 503 when it has found no free process for a minute; mod_alias stands in for it. A process that ends
+    # at once makes it say 500.
+    (503, "The mail service is being restarted.", "RedirectMatch 503 ^/jmap/session$"),
+    (500, "The mail gateway did not answer. The error log says why.", "")))
+def test_no_worker_at_all_behind_apache(run, stack, pki, person, status, detail, setting):
+    """What Apache says itself has the form of nginx's and the workers' answers."""
+    apache = Apache(run.part(f"no-worker-{status}"), pki, stack.postern.runtime_dir, "/bin/true")
+    apache.write("environment-more.conf", setting + "\n")
+    apache.start()
+    answer = person.client(apache).get("/jmap/session")
+    apache.stop()
+    assert_problem(answer, status)
+    assert answer.json["detail"] == detail and answer.header("Cache-Control") == "no-store"
+    assert answer.header("Retry-After") == ("5" if status == 503 else "")
 
 
 def test_workers_stop_when_told_although_idle(stack):

@@ -80,7 +80,7 @@ class Apache(WebServer):
         self.write("environment.conf", "".join(
             f'FcgidInitialEnv {name} "{value}"\n' for name, value in (environment or {}).items() if value))
         self.write("apache.conf", render("apache.conf", {**self.values(pki), "WORKER": worker,
-                                                         "RUNTIME_DIR": runtime_dir}))
+                                                         "RUNTIME_DIR": runtime_dir, "BROKER_USER": run.user}))
         run.own(self.base)
         self.process = Process(run, "apache", ["/usr/sbin/apache2", "-f", f"{self.base}/apache.conf", "-DFOREGROUND"],
                                self.listens, directory=self.base)
