@@ -98,6 +98,31 @@ def test_units_are_hardened(units, name, most):
     assert exposure <= most, report
 
 
+def test_systemd_makes_no_second_service_of_the_init_script(run, units):
+    """Installed beside each other: 'service postern start' means the unit. (deploy/meson.build makes the alias.)"""
+    base = run.make_dir("sysv", owned=False)
+    for folder in ("init.d", "normal", "early", "late"):
+        os.makedirs(f"{base}/{folder}", exist_ok=True)
+    shutil.copy(f"{DEPLOY}/init.d/postern", f"{base}/init.d/postern")
+    os.chmod(f"{base}/init.d/postern", 0o755)
+    with open(os.path.join(DEPLOY, "meson.build"), encoding="utf-8") as build:
+        alias, unit = re.search(r"install_symlink\('(\S+)', pointing_to: '(\S+)'", build.read()).groups()
+
+    def generated():
+        environment = {**os.environ, "SYSTEMD_SYSVINIT_PATH": f"{base}/init.d", "SYSTEMD_UNIT_PATH": units}
+        folders = [f"{base}/{name}" for name in ("normal", "early", "late")]
+        assert said("/usr/lib/systemd/system-generators/systemd-sysv-generator", *folders, env=environment)[0] == 0
+        made = os.path.exists(f"{base}/late/postern.service")
+        shutil.rmtree(f"{base}/late")
+        os.mkdir(f"{base}/late")
+        return made
+
+    assert generated(), "the generator does nothing here"
+    os.symlink(unit, os.path.join(units, alias))
+    assert not generated()
+    os.unlink(os.path.join(units, alias))
+
+
 @pytest.mark.parametrize("kind, option", (("tmpfiles", "--create"), ("sysusers", "--dry-run")))
 def test_tmpfiles_and_sysusers(run, kind, option):
     """Read by systemd's own programs, into an empty root."""
