@@ -325,14 +325,15 @@ void PoolCore::close_surplus() {
   }
   for (const auto& connection : surplus) {
     std::erase(connections_, connection);
+    // Now, as nobody could make it forget its observer any more; and its mailbox may be selected elsewhere.
+    connection->detach();
+    connection->selection().failed();
     loop_.spawn(retire(self, connection));
   }
   arm_surplus_timer();
 }
 
 io::Task<> PoolCore::retire(std::shared_ptr<PoolCore> self, std::shared_ptr<Connection> connection) {
-  connection->detach();
-  connection->selection().failed();  // its mailbox may be selected elsewhere from now on
   auto done = std::make_shared<io::Event>(self->loop_);
   connection->log_out(done);
   co_await done->wait_until(self->loop_.clock().now() + logout_timeout);

@@ -9,6 +9,14 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 struct PoolTest : SessionFixture {
+  // Time passes with all that are left in IDLE; else they'd be waiting for an answer to it.
+  void pass(Duration time) {
+    advance(2s);
+    EXPECT_TRUE(pump_until([this] {
+      return std::ranges::all_of(pool->connections(), [](const auto& c) { return c.state == "idle"; });
+    }));
+    advance(time - 2s);
+  }
   RecordingObserver inbox, archive, sent;
 };
 
@@ -89,14 +97,6 @@ TEST_F(PoolTest, ASecondConnectionIsClosedWhenUnused) {
   ASSERT_TRUE(first && second);
   EXPECT_EQ(pool->connections().size(), 2u);
   *first = Lease();
-  // Time passes with all that are left in IDLE; else they'd be waiting for an answer to it.
-  const auto pass = [this](Duration time) {
-    advance(2s);
-    EXPECT_TRUE(pump_until([this] {
-      return std::ranges::all_of(pool->connections(), [](const auto& c) { return c.state == "idle"; });
-    }));
-    advance(time - 2s);
-  };
   pass(4min);
   EXPECT_TRUE(execute(*second, simple("NOOP")));
   pass(1min - 1ns);
@@ -119,6 +119,33 @@ TEST_F(PoolTest, ASecondConnectionIsClosedWhenUnused) {
   EXPECT_EQ(pool->connections().size(), 1u);
   ASSERT_TRUE(reach("LOGOUT", 2));
   EXPECT_EQ(server->counters().connections_lost, 0u);
+}
+
+TEST_F(PoolTest, ASurplusConnectionForgetsItsObserverAtOnce) {
+  server_options.surplus_idle = 5min;
+  start();
+  auto gone = std::make_unique<RecordingObserver>();
+  {
+    auto first = select("INBOX", *gone);
+    auto second = select("Archive", archive);
+    ASSERT_TRUE(first && second);
+  }
+  pass(1min);
+  {
+    auto again = select("Archive", archive);
+    ASSERT_TRUE(again);
+    EXPECT_TRUE(execute(*again, simple("NOOP")));
+  }
+  // What else is due in the same turn of the loop lets go of the mailbox: nobody calls its observer behind that.
+  loop.timers().add_after(4min, [&] {
+    EXPECT_THAT(gone->events, ElementsAre("begin", "selected 20", "deselected"));
+    pool->forget(*gone);
+    gone.reset();
+  });
+  pass(4min);
+  EXPECT_EQ(gone, nullptr);
+  ASSERT_TRUE(reach("LOGOUT", 1));
+  EXPECT_EQ(pool->connections().size(), 1u);
 }
 
 TEST_F(PoolTest, NobodyStarvesBehindAStreamOfJoiners) {
