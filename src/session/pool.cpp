@@ -32,7 +32,7 @@ class PoolImpl final : public Pool {
   std::vector<ConnectionInfo> connections() const override { return core_->connections(); }
   MonotonicTime last_used() const override { return core_->last_used; }
   MonotonicTime retry_at() const override { return core_->retry_at(); }
-  bool refused() const override { return core_->refused.has_value(); }
+  bool refused() const override { return core_->refused(); }
   io::Task<> close() override { return PoolCore::close(core_); }
 
  private:

@@ -119,8 +119,8 @@ bool PoolCore::serve_next() {
 }
 
 PoolCore::Outcome PoolCore::serve(Waiting& waiting, bool join_only) {
-  if (refused && connections_.empty()) {
-    finish(waiting, fail(*refused));
+  if (refused()) {
+    finish(waiting, fail(*refused_));
     return Outcome::served;
   }
   if (waiting.kind == Kind::select) return serve_select(waiting, join_only);
@@ -190,7 +190,7 @@ PoolCore::Outcome PoolCore::want_connection(const io::Label& label) {
   if (connections_.size() >= std::max(1u, server_->options().connections_per_account))
     return Outcome::blocked;
   // With another connection up, it is only a matter of patience.
-  if (!connections_.empty() && (refused || retry_at() > loop_.clock().now())) return Outcome::blocked;
+  if (!connections_.empty() && (refused_ || retry_at() > loop_.clock().now())) return Outcome::blocked;
   opening_ = true;
   loop_.spawn(open(shared_from_this(), label));
   return Outcome::opening;
@@ -258,7 +258,7 @@ void PoolCore::note_failure(const Error& error, bool server_was_there, Monotonic
     if (server_was_there) server_->reached();
     ++(wrong ? counters.login_refusals : counters.login_failures);
     if (wrong) {
-      refused = error;
+      refused_ = error;
     } else {
       backoff_.failed(loop_.clock().now(), loop_.random());
     }
@@ -373,6 +373,9 @@ void PoolCore::on_lost(Connection& connection, const Error& reason) {
   }
   std::erase_if(connections_, [&](const auto& c) { return c.get() == &connection; });
   if (connections_.size() < 2) arm_surplus_timer();
+  // A further connection was refused (some servers say so where there are too many): no word about the credentials
+  // with which this one was up. Alone, the server is asked once more.
+  if (connections_.empty()) refused_.reset();
   if (connections_.empty() && observer_ != nullptr) observer_->on_disconnected(reason);
   if (!queue_.empty()) schedule_pump();
 }
@@ -381,7 +384,7 @@ void PoolCore::on_lost(Connection& connection, const Error& reason) {
 
 void PoolCore::replace_credentials(Credentials credentials) {
   credentials_ = std::move(credentials);
-  refused.reset();
+  refused_.reset();
 }
 
 void PoolCore::forget(MailboxObserver& observer) {

@@ -47,6 +47,7 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
   void released(Connection& connection, bool pinned);
 
   bool connected() const;
+  bool refused() const { return refused_ && connections_.empty(); }
   std::vector<ConnectionInfo> connections() const;
   MonotonicTime retry_at() const;
 
@@ -54,7 +55,6 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
   imap::CapabilitySet capabilities;
   imap::Tiers tiers;
   MonotonicTime last_used{};
-  std::optional<Error> refused;
 
  private:
   struct Waiting
@@ -108,7 +108,8 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
   Queue queue_, selecting_;  // who waits for a connection; who waits for a SELECT under way
   Backoff backoff_;          // of logins; the server's own is for reaching it
   std::optional<Error> last_failure_;
-  int short_lives_ = 0;  // connections in a row that didn't last
+  std::optional<Error> refused_;  // the credentials; with a connection up, for a further one only
+  int short_lives_ = 0;           // connections in a row that didn't last
   bool opening_ = false, pump_scheduled_ = false, pumping_ = false;
   bool closing_ = false, closed_ = false;
   bool may_idle_ = true, was_connected_ = false;

@@ -144,7 +144,8 @@ class Pool {
   virtual MonotonicTime last_used() const = 0;
   // With backing_off: when it is worth to try again; otherwise a time that is past.
   virtual MonotonicTime retry_at() const = 0;
-  // True once the server has refused the credentials, until replace_credentials().
+  // True once the server has refused the credentials, until replace_credentials(). Not with a connection up, which
+  // was opened with them: a further one that is refused is not tried again before that one has ended.
   virtual bool refused() const = 0;
   // LOGOUT, and waits a little for the server's answer. Whoever waits for a lease gets unavailable.
   virtual io::Task<> close() = 0;

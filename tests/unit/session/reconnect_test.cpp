@@ -150,6 +150,46 @@ TEST_F(ReconnectTest, TheSecondConnectionRefusedMeansWaitingForTheFirst) {
   EXPECT_EQ(server->counters().login_failures, 1u);
 }
 
+TEST_F(ReconnectTest, ARefusalBesideAConnectionIsForgottenWithIt) {
+  start();
+  auto lease = select("INBOX", inbox);
+  ASSERT_TRUE(lease);
+  imapd->control("on AUTHENTICATE times=always do reply NO [ALERT] Too many simultaneous connections");
+  RecordingObserver archive;
+  auto second = start_task(pool->select("Archive", archive));
+  ASSERT_TRUE(pump_until([&] { return server->counters().login_refusals == 1; }));
+  EXPECT_FALSE(pool->refused());
+  *lease = Lease();
+  ASSERT_TRUE(pump_until([&] { return second->has_value(); }));
+  *lease = std::move(**second).value();
+  auto third = start_task(pool->select("INBOX", inbox));
+  loop.poll();
+  EXPECT_FALSE(third->has_value());
+  EXPECT_EQ(server->counters().login_refusals, 1u) << "not tried again while the first is up";
+  // The first is lost: its credentials were good, so the server is asked, once.
+  imapd->control("drop alice");
+  ASSERT_TRUE(pump_until([&] { return third->has_value(); }));
+  EXPECT_FAILS(**third, Errc::authentication);
+  EXPECT_TRUE(pool->refused());
+  EXPECT_EQ(server->counters().login_refusals, 2u);
+  imapd->control("clear_rules");
+  EXPECT_FAILS(select("INBOX", inbox), Errc::authentication);
+  EXPECT_EQ(server->counters().login_refusals, 2u);
+}
+
+TEST_F(ReconnectTest, ALoginAfterARefusalBesideAConnection) {
+  start();
+  auto lease = select("INBOX", inbox);
+  ASSERT_TRUE(lease);
+  imapd->control("on AUTHENTICATE do reply NO [ALERT] Too many simultaneous connections");
+  RecordingObserver archive;
+  auto second = start_task(pool->select("Archive", archive));
+  ASSERT_TRUE(pump_until([&] { return server->counters().login_refusals == 1; }));
+  imapd->control("drop alice");
+  ASSERT_TRUE(pump_until([&] { return second->has_value(); }));
+  EXPECT_TRUE(**second);
+}
+
 TEST_F(ReconnectTest, LoginsInFlightAreBoundedAndServedInOrder) {
   server_options.logins_in_flight = 2;
   options.generated_users = 10;
