@@ -14,6 +14,7 @@ namespace {
 constexpr Duration short_life = std::chrono::seconds(10);
 constexpr int short_lives_free = 2;
 constexpr Duration logout_timeout = std::chrono::seconds(2);
+constexpr Duration surplus_recheck = std::chrono::seconds(15);  // of a connection that is surplus but in use
 
 Error closed_error() { return Error(Errc::unavailable, "the account is closed"); }
 
@@ -304,10 +305,17 @@ void PoolCore::opened(Result<std::shared_ptr<Connection>> result) {
 
 // --- Connections that nobody needs any more ---
 
+// For the one used least lately. Use puts that off, so a timer that has been set is never too late; one that somebody
+// holds is looked at again later.
 void PoolCore::arm_surplus_timer() {
   loop_.timers().cancel(std::exchange(surplus_timer_, 0));
   if (connections_.size() < 2) return;
-  surplus_timer_ = loop_.timers().add_after(server_->options().surplus_idle, [this] { close_surplus(); });
+  const auto oldest =
+      *std::min_element(connections_.begin(), connections_.end(),
+                        [](const auto& a, const auto& b) { return a->last_used() < b->last_used(); });
+  const auto at =
+      std::max(oldest->last_used() + server_->options().surplus_idle, loop_.clock().now() + surplus_recheck);
+  surplus_timer_ = loop_.timers().add(at, [this] { close_surplus(); });
 }
 
 // The one used last stays, and what was used within the time.

@@ -148,6 +148,35 @@ TEST_F(PoolTest, ASurplusConnectionForgetsItsObserverAtOnce) {
   EXPECT_EQ(pool->connections().size(), 1u);
 }
 
+TEST_F(PoolTest, ASurplusConnectionIsClosedSurplusIdleAfterItsLastUse) {
+  server_options.surplus_idle = 5min;
+  start();
+  auto first = select("INBOX", inbox);
+  auto second = select("Archive", archive);
+  ASSERT_TRUE(first && second);
+  pass(4min);
+  EXPECT_TRUE(execute(*first, simple("NOOP")));
+  EXPECT_TRUE(execute(*second, simple("NOOP")));
+  *first = Lease();
+  pass(5min - 1ns);
+  EXPECT_EQ(pool->connections().size(), 2u);
+  advance(1ns);
+  EXPECT_EQ(pool->connections().size(), 1u);
+  // One that is held beyond its time is closed soon after nobody holds it any more.
+  first = select("INBOX", inbox);
+  auto third = select("Archive", archive);
+  ASSERT_TRUE(first && third);
+  EXPECT_TRUE(execute(*third, simple("NOOP")));
+  ASSERT_EQ(pool->connections().size(), 2u);
+  pass(7min);
+  EXPECT_EQ(pool->connections().size(), 2u);
+  *first = Lease();
+  *second = Lease();
+  *third = Lease();
+  advance(15s);
+  EXPECT_EQ(pool->connections().size(), 1u);
+}
+
 TEST_F(PoolTest, NobodyStarvesBehindAStreamOfJoiners) {
   server_options.connections_per_account = 1;
   start();
