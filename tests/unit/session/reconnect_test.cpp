@@ -239,16 +239,17 @@ TEST_F(ReconnectTest, LoginsInFlightAreBoundedForAllShardsTogether) {
       ++count;
     }(*others.back(), over));
   }
-  std::uint64_t most = 0;
+  std::int64_t most = 0;
   std::thread thread([&] { other_loop.run(); });
   EXPECT_TRUE(pump_until([&] {
     const auto counts = imapd->counts();
-    most = std::max<std::uint64_t>(most, counts.connections_open - counts.logins);
+    most = std::max(
+        most, static_cast<std::int64_t>(counts.connections_open) - static_cast<std::int64_t>(counts.logins));
     return over == 3 && std::ranges::all_of(results, [](const auto& r) { return r->has_value(); });
   }));
   other_loop.stop();
   thread.join();
-  EXPECT_EQ(most, 1u) << "connections that were not signed in yet, at any time";
+  EXPECT_EQ(most, 1) << "connections that were not signed in yet, at any time";
   for (const auto& result : results) EXPECT_TRUE(**result);
   others.clear();
 }
