@@ -241,7 +241,8 @@ io::Task<Result<std::string>> RequestStream::read_body(std::size_t bytes_max) {
   // In one piece from the start: a string that grows leaves copies of what may be a password.
   std::string body;
   body.reserve(
-      std::min<std::uint64_t>(head_.content_length.value_or(0), std::min(bytes_max, body_reserved_max)));
+      std::min<std::uint64_t>(head_.content_length.value_or(0), std::min(bytes_max, body_reserved_max)) +
+      body_spare_bytes);
   bool too_large = false;
   while (true) {
     if (over_) co_return fail(ipc::Errc::closed);

@@ -1,6 +1,7 @@
 // Who a request speaks for: session tokens, Basic, OAuth, and people the web server has authenticated.
 #include <algorithm>
 
+#include "broker/login_request.hpp"
 #include "broker/router.hpp"
 #include "postern/base/encoding.hpp"
 #include "postern/jmap/json.hpp"
@@ -216,7 +217,7 @@ io::Task<Router::Authenticated> Router::authenticate(Exchange& exchange) {
   co_return std::unexpected(unauthorized());
 }
 
-// POST /auth/login {"username": ..., "password": ...  or "accessToken": ..., "token": true}
+// POST /auth/login (src/broker/login_request.hpp)
 io::Task<> Router::login(Exchange& exchange) {
   if (!config_->auth.login)
     co_return co_await answer(exchange, jmap::problem(404, "about:blank", "there is nothing here"));
@@ -233,37 +234,14 @@ io::Task<> Router::login(Exchange& exchange) {
   if (!body)
     co_return co_await answer(exchange, jmap::problem(413, "about:blank", "the request is too large"));
 
-  session::Credentials credentials;
-  bool wants_token = false, wrong = body->find('\0') != std::string::npos;
-  {
-    // In place, so that there is one copy of the password to wipe.
-    rapidjson::Document document;
-    document.ParseInsitu<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(
-        body->data());
-    wrong = wrong || document.HasParseError() || !document.IsObject();
-    if (!wrong) {
-      auto username = jmap::require_string(document, "username");
-      auto password = jmap::get_string(document, "password");
-      auto access = jmap::get_string(document, "accessToken");
-      auto token = jmap::get_bool(document, "token", false);
-      wrong = !username || !password || !access || !token || (!*password && !*access) ||
-              (*access && !config_->auth.oauth);
-      if (!wrong) {
-        credentials.login = *username;
-        credentials.kind = *access ? session::Credentials::Kind::oauth : session::Credentials::Kind::password;
-        credentials.secret = Secret(*access ? **access : **password);
-        wants_token = *token;
-      }
-    }
-    wipe(body->data(), body->size());
-  }
-  if (wrong)
+  auto request = parse_login_request(*body, config_->auth.oauth);
+  if (!request)
     co_return co_await answer(
         exchange,
         jmap::problem(400, "notRequest", "the request must be {\"username\": ..., \"password\": ...}"));
 
-  auto sealed_credentials = credentials.clone();
-  auto identity = co_await by_credentials(exchange, std::move(credentials));
+  auto sealed_credentials = request->credentials.clone();
+  auto identity = co_await by_credentials(exchange, std::move(request->credentials));
   if (!identity) co_return co_await answer(exchange, std::move(identity.error()));
   sealed_credentials.login = identity->login;
   reseal_shown_session(exchange, identity->key, sealed_credentials);
@@ -299,10 +277,10 @@ io::Task<> Router::login(Exchange& exchange) {
   writer.member("accountId", mail::account_id(identity->key));
   writer.member("sessionUrl", exchange.base_url + "/jmap/session");
   writer.member_uint("expires", static_cast<std::uint64_t>(record.expires));
-  if (wants_token) writer.member("token", token.expose());
+  if (request->wants_token) writer.member("token", token.expose());
   writer.end_object();
   ipc::Fields more;
-  if (!wants_token)
+  if (!request->wants_token)
     more.emplace_back("set-cookie", cookie(token.expose(), seconds(config_->auth.session_max)));
   co_await answer(exchange, std::move(response), std::move(more), true);
 }

@@ -44,6 +44,10 @@ struct IpcServerTest : test::LoopFixture {
       EXPECT_TRUE(co_await stream->send("half of it", false));
       co_return;
     }
+    if (stream->head().method == "POST") {
+      self.body = co_await stream->read_body(1'000'000);
+      co_return;
+    }
     co_await self.release.wait();
     if (self.throws) throw std::logic_error("a bug");
   }
@@ -83,6 +87,8 @@ struct IpcServerTest : test::LoopFixture {
   }
 
   bool begin_only = false, throws = false;
+  std::optional<Result<std::string>> body;
+  std::uint32_t posted = 0;
   std::string folder, received;
   std::array<char, 4096> buffer{};
   io::Event release{loop};
@@ -119,6 +125,27 @@ TEST_F(IpcServerTest, AnExceptionCostsOneRequest) {
     EXPECT_EQ(next_cancel(), std::pair(stream, ipc::CancelReason::broker_error));
   }
   EXPECT_EQ(logger.count("exception left a request request=request-1 what=\"a bug\""), 1u);
+}
+
+// A password must not be left behind where the body was before it grew.
+TEST_F(IpcServerTest, ABodyStaysWhereItIsWhenALittleIsAppended) {
+  for (const std::size_t size : {100uz, 64uz * 1024}) {
+    ipc::RequestHead head;
+    head.method = "POST";
+    head.content_length = size;
+    std::string frames;
+    const auto stream = ++posted;
+    ipc::append_frame(frames, ipc::FrameType::request, 0, stream, ipc::encode_request_head(head).value());
+    ipc::append_body(frames, stream, std::string(size, 'x'), true);
+    body.reset();
+    send(frames);
+    ASSERT_TRUE(pump_until([&] { return body.has_value(); }));
+    ASSERT_TRUE(*body);
+    const auto* before = (*body)->data();
+    EXPECT_EQ((*body)->size(), size);
+    (*body)->append(RequestStream::body_spare_bytes, '\0');
+    EXPECT_EQ((*body)->data(), before) << size;
+  }
 }
 
 TEST_F(IpcServerTest, AnAnswerThatEndsInTheMiddleIsCancelled) {
