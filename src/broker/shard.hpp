@@ -7,11 +7,13 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <map>
 #include <memory>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "broker/config.hpp"
@@ -167,7 +169,8 @@ class Shard {
   std::thread thread_;
 };
 
-// Runs a coroutine on another loop and comes back with its result.
+// Runs a coroutine on another loop and comes back with its result. What it throws (a bug) is thrown here, so that it
+// ends the request that asked and not the other loop's thread.
 template <typename F>
 auto on_loop(io::Loop& target, io::Loop& home, F make_task) -> std::invoke_result_t<F> {
   using Value = typename std::invoke_result_t<F>::value_type;
@@ -175,18 +178,24 @@ auto on_loop(io::Loop& target, io::Loop& home, F make_task) -> std::invoke_resul
   struct Shared {
     explicit Shared(io::Loop& loop) : done(loop) {}
     std::optional<Value> value;
+    std::exception_ptr thrown;
     io::Event done;
   };
   auto shared = std::make_shared<Shared>(home);
   auto* shared_home = &home;
   auto run = [](F task, std::shared_ptr<Shared> state, io::Loop* back) -> io::Task<> {
-    state->value.emplace(co_await task());
+    try {
+      state->value.emplace(co_await task());
+    } catch (const std::exception&) {
+      state->thrown = std::current_exception();
+    }
     back->post([state] { state->done.set(); });
   };
   target.post([&target, run, make_task = std::move(make_task), shared, shared_home]() mutable {
     target.spawn(run(std::move(make_task), std::move(shared), shared_home));
   });
   co_await shared->done.wait();
+  if (shared->thrown) std::rethrow_exception(std::exchange(shared->thrown, nullptr));
   co_return std::move(*shared->value);
 }
 

@@ -239,5 +239,27 @@ TEST_F(ShardTest, RequestsOfAnAccountRunInTheOrderOfComing) {
   EXPECT_TRUE(late->has_value());
 }
 
+TEST_F(ShardTest, WhatIsThrownOnAShardIsThrownWhereItWasAskedFor) {
+  io::Loop home(clock, random, logger);
+  std::string caught;
+  home.spawn([](Shard& there, io::Loop& here, std::string& what) -> io::Task<> {
+    try {
+      (void)co_await on_loop(there.loop(), here,
+                             [&there]() -> io::Task<Result<int>> { throw std::logic_error("a bug"); });
+    } catch (const std::logic_error& e) {
+      what = e.what();
+    }
+  }(*shard, home, caught));
+  home.poll();
+  shard->start_thread();
+  const auto end = std::chrono::steady_clock::now() + 10s;
+  while (caught.empty() && std::chrono::steady_clock::now() < end) {
+    home.context().run_one_for(5ms);
+    home.poll();
+  }
+  EXPECT_EQ(caught, "a bug");
+  shard->stop_thread();
+}
+
 }  // namespace
 }  // namespace postern::broker
