@@ -46,6 +46,9 @@ std::optional<ShownToken> shown_token(const ipc::RequestHead& head, std::string_
     const auto hash = token ? store::hash_token(*token) : std::nullopt;
     return hash ? std::optional(ShownToken{*hash, true}) : std::nullopt;
   }
+  // Whom the web server has authenticated, the broker may take without a session; a dead cookie of an earlier one must
+  // not lock them out. Whether it trusts the web server, only the broker knows: it looks at the cookie if it doesn't.
+  if (!head.remote_user.empty()) return std::nullopt;
   const auto cookies = ipc::field(head.fields, "cookie");
   auto hash = hash_of_cookie(cookies, cookie_name);
   if (!hash) hash = hash_of_cookie(cookies, plain_cookie_name);

@@ -80,6 +80,16 @@ TEST_F(GateTest, AnAuthorizationFieldGoesBeforeACookie) {
   EXPECT_EQ(asked, 0);
 }
 
+TEST_F(GateTest, WhomTheWebServerKnowsIsNotLockedOutByADeadCookie) {
+  head.remote_user = "alice";
+  show("cookie", "postern=" + token);
+  EXPECT_EQ(refused(store::Liveness::unknown_token), 0u);
+  EXPECT_EQ(asked, 0);
+  // A token that is shown on purpose counts, as it does at the broker.
+  show("authorization", "Bearer " + token);
+  EXPECT_EQ(refused(store::Liveness::unknown_token), 401u);
+}
+
 TEST_F(GateTest, SigningInIsPossibleWithADeadCookie) {
   show("cookie", "postern=" + token);
   head.target = "/auth/login";
