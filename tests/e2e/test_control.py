@@ -128,7 +128,8 @@ def test_upgrade_leaves_the_pid_file_alone(run, stack):
         assert int(file.read()) == postern.broker.pid
     os.chmod(pid_file, 0o444)
     postern.control("upgrade")
-    wait_for(lambda: postern.broker.log_tail(500).count(": started version=") == 2, "the upgrade", process=postern.broker)
+    wait_for(lambda: postern.broker.log_tail(500).count(": started version=") == 2, "the upgrade",
+             process=postern.broker)
     assert postern.control("status")["pid"] == postern.broker.pid
     postern.broker.stop()
 
@@ -184,7 +185,8 @@ def test_metrics_and_health(stack, client, metrics_port):
 @pytest.mark.parametrize("tables, named", (
     ({"imap": {"hots": "x"}}, "host"), ({"nonsense": {"x": 1}}, "nonsense"), ({"imap": {"port": 70000}}, "port"),
     ({"imap": {"tls": "maybe"}}, "tls"), ({"log": {"level": "loud"}}, "level"), ({"imap": {"port": "143"}}, "port"),
-    ({"ipc": {"allowed_users": ["no-such-user-here"]}}, "no-such-user-here"), ({"metrics": {"listen": "foo"}}, "listen"),
+    ({"ipc": {"allowed_users": ["no-such-user-here"]}}, "no-such-user-here"),
+    ({"metrics": {"listen": "foo"}}, "listen"),
     ({"imap": {"tls": "starttls", "ca_file": "/nonexistent/ca.pem"}}, "/nonexistent/ca.pem"),
     ({"imap": {"tls": "starttls", "pins": ["?"]}}, "a pin is"), ({"control": {"socket": "/" + 107 * "s"}}, "107")))
 def test_check_config_names_what_is_wrong(run, tables, named):

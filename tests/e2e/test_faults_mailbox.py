@@ -93,7 +93,8 @@ def test_server_says_bye_while_signed_in(stack, client):
     settle(stack.imap)
     stack.imap.say_bye()
     with cost(stack.imap) as counted:
-        response = client.api([["Email/query", {"accountId": client.account_id, "filter": {"inMailbox": archive}}, "q"]])
+        query = {"accountId": client.account_id, "filter": {"inMailbox": archive}}
+        response = client.api([["Email/query", query, "q"]])
     assert response.status == 200 and response.header("Postern-Stale", None) is None
     (name, result, _), = response.json["methodResponses"]
     assert name == "Email/query" and len(result["ids"]) > 5

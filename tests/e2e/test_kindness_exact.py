@@ -1,7 +1,7 @@
 """What each kind of web request costs Dovecot, command by command, and a hundred pages over ten worker processes.
 
-The maps name every command that the proxy in front of the IMAP server saw, but for IDLE: when a connection falls idle is
-a matter of time. What it costs at other IMAP servers and behind Apache is bounded in test_kindness.py.
+The maps name every command that the proxy in front of the IMAP server saw, but for IDLE: when a connection falls idle
+is a matter of time. What it costs at other IMAP servers and behind Apache is bounded in test_kindness.py.
 """
 
 import concurrent.futures

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include "postern/io/stream.hpp"
+#include "postern/io/unix_path.hpp"
 #include "support/loop_fixture.hpp"
 
 namespace postern::io {
@@ -80,7 +81,7 @@ TEST_F(UnixListenerTest, AStaleSocketIsReplacedALiveOneAndAFileAreNot) {
 
 TEST_F(UnixListenerTest, APathOf107OctetsIsTakenOneMoreIsNot) {
   std::string name = directory + "/";
-  name.resize(107, 'x');
+  name.resize(unix_path_bytes_max, 'x');
   auto fits = UnixListener::open(loop, name, 0600);
   EXPECT_TRUE(fits) << fits.error().to_string();
   EXPECT_FALSE(UnixListener::open(loop, name + "x", 0600));
