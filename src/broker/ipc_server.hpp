@@ -31,8 +31,8 @@ class RequestStream {
 
   static constexpr std::size_t body_spare_bytes = 4;
   const ipc::RequestHead& head() const { return head_; }
-  // The whole body; Errc::too_large over `bytes_max` (the rest is thrown away as it comes). Where its Content-Length was
-  // told, there is room for body_spare_bytes behind it: whoever appends those leaves no copy.
+  // The whole body; Errc::too_large over `bytes_max` (the rest is thrown away as it comes). Where its Content-Length
+  // was told, there is room for body_spare_bytes behind it: whoever appends those leaves no copy.
   io::Task<Result<std::string>> read_body(std::size_t bytes_max);
   // A whole answer in one write. `secret`: its frames are wiped behind it.
   io::Task<Result<>> respond(const ipc::ResponseHead& head, std::string_view body, bool secret = false);
