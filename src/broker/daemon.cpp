@@ -318,6 +318,14 @@ struct Daemon::Parts {
     loop().spawn(finish());
   }
 
+  static io::Task<> close_accounts(Shard& shard, io::Loop& home, std::size_t& left, io::Event& all_closed) {
+    co_await on_loop(shard.loop(), home, [&shard]() -> io::Task<Result<>> {
+      co_await shard.close_all();
+      co_return Result<>{};
+    });
+    if (--left == 0) all_closed.set();
+  }
+
   // No new requests; those under way get their grace; then the IMAP connections say LOGOUT.
   io::Task<> finish() {
     segment->set_draining(true);  // until the next broker's segment
@@ -325,13 +333,11 @@ struct Daemon::Parts {
     const auto deadline = clock.now() + config->server.stop_grace;
     while (ipc->counters().streams_open > 0 && clock.now() < deadline)
       co_await loop().sleep(std::chrono::milliseconds(20));
-    for (auto& shard : shards) {
-      auto* target = shard.get();
-      co_await on_loop(target->loop(), loop(), [target]() -> io::Task<Result<>> {
-        co_await target->close_all();
-        co_return Result<>{};
-      });
-    }
+    // All shards at once: each may have to wait for the IMAP server.
+    std::size_t left = shards.size();
+    io::Event closed(loop());
+    for (auto& shard : shards) loop().spawn(close_accounts(*shard, loop(), left, closed));
+    co_await closed.wait();
     if (upgrade) {
       ipc->listener().keep_path();
       control->listener().keep_path();

@@ -15,6 +15,8 @@ namespace {
 constexpr Duration housekeeping_interval = std::chrono::seconds(15);
 constexpr std::size_t verifiers_per_account_max = 16;
 constexpr std::size_t refused_per_account_max = 16;
+constexpr Duration close_all_timeout =
+    std::chrono::seconds(3);                      // for the LOGOUTs of all accounts, when stopping
 constexpr std::size_t closing_at_once_max = 256;  // accounts that say LOGOUT at a time when the broker stops
 
 // Two fields of a string, told apart by their lengths.
@@ -326,7 +328,9 @@ io::Task<> Shard::close_all() {
     if (--all->closers == 0) all->done.set();
   };
   for (auto closer = closing->closers; closer > 0; --closer) loop_.spawn(close_some(*this, closing));
-  co_await closing->done.wait();
+  // Those whose turn hasn't come then end without LOGOUT: a server that hangs must not hold up a stop or an upgrade.
+  co_await closing->done.wait_until(loop_.clock().now() + close_all_timeout);
+  closing->keys.clear();
 }
 
 void Shard::save_states() {

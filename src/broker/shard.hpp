@@ -74,6 +74,7 @@ class Shard {
   // `only` (where that is given) and no request uses it; else the housekeeping does when nobody does any more, unless
   // somebody has come again meanwhile.
   io::Task<> close_unused(store::AccountKey key, const mail::Account* only = nullptr);
+  // LOGOUT on all, for the stop: within seconds, however many there are and whatever the server does.
   io::Task<> close_all();
 
   // How many requests of an account run at once; others wait their turn, in order. A slot goes from hand to hand.

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "imapd/test_imapd.hpp"
@@ -32,6 +33,7 @@ struct ShardTest : ::testing::Test {
     segment = store::SegmentWriter::open(options, clock, report).value();
     testimapd::Options imap;
     imap.users = {{"alice", "new"}, {"bob", "secret"}};
+    imap.generated_users = 300;
     imapd = std::make_unique<testimapd::TestImapd>(imap);
     imapd->start();
     auto made = std::make_shared<Config>();
@@ -259,6 +261,35 @@ TEST_F(ShardTest, WhatIsThrownOnAShardIsThrownWhereItWasAskedFor) {
   }
   EXPECT_EQ(caught, "a bug");
   shard->stop_thread();
+}
+
+TEST_F(ShardTest, AllAccountsSayLogout) {
+  for (const auto* user : {"user0", "user1", "user2"}) ASSERT_TRUE(sign_in(user, "secret")) << user;
+  await_void(shard->close_all());
+  EXPECT_EQ(shard->account_count(), 0u);
+  EXPECT_EQ(imapd->counts().command("LOGOUT"), 3u);
+}
+
+// More accounts than say LOGOUT at a time, and a server that doesn't answer.
+TEST_F(ShardTest, AServerThatHangsDoesNotHoldUpTheEnd) {
+  std::vector<std::shared_ptr<std::optional<Result<AccountPtr>>>> signing_in;
+  for (int i = 0; i < 300; ++i) {
+    const auto user = "user" + std::to_string(i);
+    signing_in.push_back(start(shard->sign_in(key_of(user), credentials_of(user, "secret"), "")));
+  }
+  ASSERT_TRUE(pump_until(
+      [&] { return std::ranges::all_of(signing_in, [](const auto& cell) { return cell->has_value(); }); }));
+  signing_in.clear();
+  imapd->control("on LOGOUT times=always do hang");
+  auto closing = start([](Shard& all) -> io::Task<bool> {
+    co_await all.close_all();
+    co_return true;
+  }(*shard));
+  clock.advance(2s);
+  for (int i = 0; i < 20; ++i) shard->loop().poll();
+  EXPECT_FALSE(closing->has_value());
+  clock.advance(1s);
+  EXPECT_TRUE(pump_until([&] { return closing->has_value(); }));
 }
 
 }  // namespace
