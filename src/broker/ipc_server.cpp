@@ -58,22 +58,27 @@ class IpcConnection : public std::enable_shared_from_this<IpcConnection> {
   // Queues frames and writes what can be written at once.
   void send(std::string_view frames) {
     if (closed_) return;
+    octets_queued_ += frames.size();
     std::size_t written = 0;
     if (output_.empty() && !writing_) {
       auto now = stream_->write_now(frames);
       if (!now) return close();
       written = *now;
+      octets_written_ += written;
     }
     if (written == frames.size()) return;
     output_.append(frames.substr(written));
     if (output_.size() > output_bytes_max) return close();
-    drained_.reset();  // before the writer gets to run: flushed() must not find it set from an earlier time
     wake_writer_.set();
   }
 
-  // Until all that was queued before is in the socket; false if the connection has ended.
+  // Until all that was queued before is in the socket, whatever is queued behind it; false if the connection has ended.
   io::Task<bool> flushed() {
-    while (!closed_ && (writing_ || !output_.empty())) co_await drained_.wait();
+    const auto mark = octets_queued_;
+    while (!closed_ && octets_written_ < mark) {
+      progress_.reset();
+      co_await progress_.wait();
+    }
     co_return !closed_;
   }
 
@@ -92,7 +97,7 @@ class IpcConnection : public std::enable_shared_from_this<IpcConnection> {
     closed_ = true;
     stream_->close();
     wake_writer_.set();
-    drained_.set();
+    progress_.set();
     for (auto& [id, stream] : std::exchange(streams_, {})) {
       --server_.counters_.streams_open;
       stream->over_ = true;
@@ -105,18 +110,20 @@ class IpcConnection : public std::enable_shared_from_this<IpcConnection> {
     while (!self->closed_) {
       if (self->output_.empty()) {
         self->wake_writer_.reset();
-        self->drained_.set();
         co_await self->wake_writer_.wait();
         continue;
       }
-      self->drained_.reset();
       std::string batch = std::exchange(self->output_, {});
       self->writing_ = true;
       auto written = co_await self->stream_->write_all(batch);
       self->writing_ = false;
-      if (!written) self->close();
+      if (!written) {
+        self->close();
+        break;
+      }
+      self->octets_written_ += batch.size();
+      self->progress_.set();
     }
-    self->drained_.set();
   }
 
   Result<> take_frames(std::string_view& data) {
@@ -221,7 +228,8 @@ class IpcConnection : public std::enable_shared_from_this<IpcConnection> {
   std::map<std::uint32_t, std::shared_ptr<RequestStream>> streams_;
   std::string output_;
   io::Event wake_writer_;
-  io::Event drained_{loop_};
+  io::Event progress_{loop_};  // the writer's
+  std::uint64_t octets_queued_ = 0, octets_written_ = 0;
   std::uint32_t last_stream_ = 0;
   bool closed_ = false, writing_ = false, greeted_ = false;
 };

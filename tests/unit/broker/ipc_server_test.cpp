@@ -48,17 +48,30 @@ struct IpcServerTest : test::LoopFixture {
       self.body = co_await stream->read_body(1'000'000);
       co_return;
     }
+    if (stream->head().target == "/download") {
+      for (std::size_t piece = 0;; ++piece) {
+        while (self.pieces <= piece) {
+          self.more.reset();
+          co_await self.more.wait();
+        }
+        if (!co_await stream->send(std::string(piece_bytes, 'x'), false)) co_return;
+      }
+    }
+    if (stream->head().target == "/write") {
+      self.told = co_await stream->effects();
+      co_return;
+    }
     co_await self.release.wait();
     if (self.throws) throw std::logic_error("a bug");
   }
   void send(const std::string& frames) { EXPECT_TRUE(await(worker->write_all(frames))); }
-  static std::string request(std::uint32_t stream) {
+  static std::string request(std::uint32_t stream, std::string target = "/jmap/session") {
     ipc::RequestHead head;
     head.id = "request-" + std::to_string(stream);
     head.method = "GET";
     head.scheme = "https";
     head.host = "mail.example.com";
-    head.target = "/jmap/session";
+    head.target = std::move(target);
     std::string frame;
     ipc::append_frame(frame, ipc::FrameType::request, ipc::end_stream, stream,
                       ipc::encode_request_head(head).value());
@@ -88,6 +101,10 @@ struct IpcServerTest : test::LoopFixture {
 
   bool begin_only = false, throws = false;
   std::optional<Result<std::string>> body;
+  static constexpr std::size_t piece_bytes = 2'000'000;  // of a download, more than a socket holds
+  std::size_t pieces = 0;                                // that it may send
+  io::Event more{loop};
+  std::optional<bool> told;  // what effects() said
   std::uint32_t posted = 0;
   std::string folder, received;
   std::array<char, 4096> buffer{};
@@ -125,6 +142,38 @@ TEST_F(IpcServerTest, AnExceptionCostsOneRequest) {
     EXPECT_EQ(next_cancel(), std::pair(stream, ipc::CancelReason::broker_error));
   }
   EXPECT_EQ(logger.count("exception left a request request=request-1 what=\"a bug\""), 1u);
+}
+
+TEST_F(IpcServerTest, EffectsWaitForWhatIsBeforeThemAlone) {
+  std::string frames = request(1, "/download");
+  ipc::append_window(frames, 1, 4 * piece_bytes);
+  send(frames);
+  const auto next_piece = [this] {
+    ++pieces;
+    more.set();
+    loop.poll();
+  };
+  std::string data(100'000, '\0');
+  std::size_t read = 0;
+  const auto read_to = [&](std::size_t mark) {
+    while (read < mark) read += await(worker->read_some(data)).value();
+  };
+  next_piece();
+  read_to(100'000);
+  send(request(2, "/write"));
+  ASSERT_TRUE(pump_until([&] { return server->counters().streams_open == 2; }));
+  loop.poll();
+  next_piece();
+  read_to(piece_bytes - 1'000'000);
+  EXPECT_FALSE(told) << "the first piece is still being written";
+  // The worker reads on, and there is always more to be written: what stands behind is not waited for.
+  read_to(piece_bytes + 500'000);
+  next_piece();
+  read_to(2 * piece_bytes + 100'000);
+  next_piece();
+  ASSERT_TRUE(pump_until([&] { return told.has_value(); }));
+  EXPECT_TRUE(*told);
+  EXPECT_LT(read, 3 * piece_bytes);
 }
 
 // A password must not be left behind where the body was before it grew.
