@@ -5,7 +5,8 @@
 # folder: Dovecot with some thousands of messages, the broker, its workers, nginx and Apache. Prints the URLs, a
 # login, and curl lines that show the mailboxes, the newest messages and one message. Ctrl-C stops it all.
 #
-#   --imap HOST[:PORT]  use this IMAP server instead of Dovecot; TLS, verified (143: STARTTLS; otherwise IMAPS)
+#   --imap HOST[:PORT]  use this IMAP server instead of Dovecot; TLS, verified (143: STARTTLS; otherwise IMAPS);
+#                       an IPv6 address with a port in brackets: [::1]:993
 #   --ca FILE           trust this authority for that server, not the system's
 #   --messages N        size of the sample mailbox (default 3000)
 #   --build FOLDER      use the programs in this folder as they are; install and build nothing
@@ -219,9 +220,23 @@ ask_login() {
     echo
 }
 
+# split_server HOST[:PORT] - sets host and port; an IPv6 address is in brackets, or has no port.
+split_server() {
+    port=993
+    case $1 in
+        \[*\]) host=${1#\[} host=${host%\]} ;;
+        \[*\]:*) host=${1#\[} host=${host%%\]*} port=${1##*\]:} ;;
+        *:*:*) host=$1 ;;
+        *:*) host=${1%:*} port=${1##*:} ;;
+        *) host=$1 ;;
+    esac
+    case $host,$port in
+        ,* | *, | *\[* | *\]* | *,*[!0-9]*) die "--imap: not HOST or HOST:PORT: $1" ;;
+    esac
+}
+
 make_postern() {
-    host=${imap%:*} port=${imap##*:}
-    [ "$host" != "$imap" ] || port=993
+    split_server "$imap"
     tls=implicit
     [ "$port" != 143 ] || tls=starttls
     {

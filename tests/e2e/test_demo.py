@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from support import jmap
+from support.log_search import secrets_in
 from support.postern import build_directory, built
 from support.processes import REPOSITORY, wait_for
 
@@ -79,8 +81,13 @@ def test_stays_until_it_is_stopped(number, tmp_path):
         assert re.search(r"login: +demo, password [0-9a-f]{12}", text)
         lines = [line for line in text.split("\n") if line.startswith("curl ")]
         assert len(lines) == 3
+        # The password is printed, and in no log.
+        password = re.search(r"password ([0-9a-f]{12})", text).group(1)
+        log = re.search(r"logs: (\S+)", text).group(1)
+        assert {"posternd.log", "nginx-access.log", "apache-access.log"} <= set(os.listdir(log))
         said = subprocess.run(["sh", "-c", lines[0]], capture_output=True, text=True, timeout=30, check=True).stdout
         assert '"inbox"' in said
+        assert secrets_in(log, {password, jmap.basic("demo", password).split()[1]}) == []
         # As the terminal does it: to the whole group.
         started = time.monotonic()
         os.killpg(running.pid, number)
@@ -91,6 +98,31 @@ def test_stays_until_it_is_stopped(number, tmp_path):
             os.killpg(running.pid, signal.SIGTERM)
             running.wait(30)
     assert left_over() == before
+
+
+def split_server(server):
+    """(exit status, what it says) of the script's own function for --imap."""
+    with open(DEMO, encoding="utf-8") as file:
+        text = file.read()
+    functions = "".join(re.search(rf"^{name}\(\) {{\n.*?^}}\n", text, re.M | re.S).group(0)
+                        for name in ("die", "split_server"))
+    done = subprocess.run(["sh", "-eu", "-c", functions + 'split_server "$1"; echo "$host $port"', "sh", server],
+                          capture_output=True, text=True, timeout=10, check=False)
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+@pytest.mark.parametrize("server, parts", (
+    ("imap.example.org", "imap.example.org 993"), ("imap.example.org:143", "imap.example.org 143"),
+    ("192.0.2.1:1993", "192.0.2.1 1993"), ("[::1]:143", "::1 143"), ("[2001:db8::7]", "2001:db8::7 993"),
+    ("2001:db8::7", "2001:db8::7 993")))
+def test_imap_server_is_split(server, parts):
+    assert split_server(server) == (0, parts)
+
+
+@pytest.mark.parametrize("server", (":993", "host:", "host:imap", "[::1", "[::1]993", "[]:993", "::1]:993"))
+def test_imap_server_that_is_none_is_refused(server):
+    status, said = split_server(server)
+    assert status == 1 and said == f"demo.sh: --imap: not HOST or HOST:PORT: {server}"
 
 
 def test_wrong_option():
