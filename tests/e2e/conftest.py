@@ -10,7 +10,7 @@ import pytest
 
 from support.courier import Courier
 from support.cyrus import Cyrus
-from support.log_search import sanitizer_reports, secrets_in
+from support.log_search import is_log, sanitizer_reports, secrets_in
 from support.pki import Pki
 from support.processes import Run
 from support.stack import Stack

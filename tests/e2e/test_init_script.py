@@ -95,7 +95,7 @@ def whole_service(run, stack):
 @pytest.fixture
 def service(whole_service):
     """The service, started."""
-    whole_service.postern.configure({"log": {"level": "debug"}})
+    whole_service.postern.configure({"log": {"level": "trace"}})
     whole_service.ok("start")
     return whole_service
 

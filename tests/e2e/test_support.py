@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from support.log_search import sanitizer_reports, secrets_in
+from support.log_search import is_log, sanitizer_reports, secrets_in
 from support.proxy import CommandScanner
 
 DIALOGUE = (
@@ -48,6 +48,15 @@ def test_lines_of_an_authentication_are_no_commands():
 def test_secrets_are_found_in_every_form(tmp_path, written):
     (tmp_path / "some.log").write_text(f"first line\nthen {written} and more\n")
     assert set(secrets_in(tmp_path, {"pw-s3cr/t+x"})) == {"some.log:2: secret no. 0 (pw)"}
+
+
+def test_logs_are_found_wherever_they_are(tmp_path):
+    for path in ("logs/posternd", "service/init/log/postern-fcgi", "demo/openssl.log", "demo/openssl.log.1", "x.toml",
+                 "catalogue/letter"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("pw-s3cr/t+x")
+    assert sorted(found.split(":")[0] for found in secrets_in(tmp_path, {"pw-s3cr/t+x"}, is_log)) == [
+        "openssl.log", "openssl.log.1", "postern-fcgi", "posternd"]
 
 
 def test_other_text_is_no_secret(tmp_path):

@@ -26,13 +26,24 @@ def forms(secret):
     return found
 
 
-def secrets_in(directory, secrets):
-    """["file: which secret"] for every file below directory that holds one. The secrets themselves aren't told."""
+def is_log(path):
+    """Whether a file is a log: by its name, or by a folder's that it is in (the init script's LOG_DIR is such one)."""
+    *folders, name = path.split(os.sep)
+    return ".log" in name or "log" in folders or "logs" in folders
+
+
+def secrets_in(directory, secrets, wanted=lambda path: True):
+    """["file: which secret"] for every file below directory that holds one and whose path, from there, is wanted. The
+    secrets themselves aren't told."""
     found = []
     needles = {form: number for number, secret in enumerate(sorted(secrets)) for form in forms(secret)}
     for base, _, files in os.walk(directory):
         for name in files:
-            with open(os.path.join(base, name), "rb") as file:
+            path = os.path.join(base, name)
+            # A socket is no log, whatever it is called.
+            if not wanted(os.path.relpath(path, directory)) or not os.path.isfile(path):
+                continue
+            with open(path, "rb") as file:
                 text = file.read()
             for form, number in needles.items():
                 position = text.find(form)

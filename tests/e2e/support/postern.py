@@ -67,7 +67,7 @@ class Postern:
         self.config = os.path.join(run.dir, f"{name}.toml")
         self.tables = {
             "server": {"runtime_dir": self.runtime_dir},
-            "log": {"level": "debug"},
+            "log": {"level": "trace"},  # all of it is searched for passwords and tokens at the end
             "ipc": {"allowed_users": [run.user]},
         }
         self.configure(configuration)
@@ -75,7 +75,8 @@ class Postern:
         self.worker = Process(
             run, f"{name}-fcgi",
             [self.programs["postern-fcgi"], "--broker", self.broker_socket, "--segment", self.segment,
-             "--listen", self.worker_socket, "--processes", WORKER_PROCESSES, "--threads", worker_threads],
+             "--listen", self.worker_socket, "--processes", WORKER_PROCESSES, "--threads", worker_threads,
+             "--log-level", "trace"],
             lambda: accepts(self.worker_socket))
 
     def configure(self, changes):
@@ -86,8 +87,8 @@ class Postern:
             out.write(to_toml(self.tables))
 
     def worker_environment(self):
-        """What Apache has to hand to its workers besides the snippet's own, in a sanitizer build."""
-        return sanitizer_options()
+        """What Apache has to hand to its workers besides the snippet's own."""
+        return {**sanitizer_options(), "POSTERN_LOG_LEVEL": "trace"}
 
     def start(self):
         self.broker.start()
