@@ -8,10 +8,12 @@ import time
 import pytest
 
 from support import fastcgi, jmap
+from support.kindness import settle
 from support.postern import WORKER_PROCESSES, WORKER_THREADS
+from support.processes import wait_for
 
 THREADS = WORKER_PROCESSES * WORKER_THREADS
-SLOW_CLIENTS = {"nginx": 1000, "apache": 100}
+SLOW_CLIENTS = 1000
 
 
 def test_idle_connections_hold_no_thread(stack):
@@ -46,8 +48,8 @@ def test_slow_clients_hold_nobody_up(stack, web, reader):
     client = reader.client(web)
     assert client.get("/jmap/session").status == 200
     with contextlib.ExitStack() as slow:
-        for _ in range(SLOW_CLIENTS[web.name]):
-            connection = slow.enter_context(socket.create_connection(("127.0.0.1", web.port), 10))
+        for _ in range(SLOW_CLIENTS):
+            connection = slow.enter_context(socket.create_connection(("127.0.0.1", web.port), 30))
             connection.sendall(head)
         started = time.monotonic()
         for _ in range(5):
@@ -83,6 +85,40 @@ def test_slow_reader_of_a_large_download_holds_nobody_up(stack, web, reader):
         while piece := connection.recv(65536):
             received += len(piece)
         assert received > email["size"]
+
+
+def test_download_that_is_given_up_ends_at_the_imap_server(stack, web, reader):
+    """The browser goes away amid an answer: the broker's request ends, and no more is fetched for it."""
+    client = reader.client(web)
+    inbox = client.mailbox("inbox")["id"]
+    ids = client.call("Email/query", filter={"inMailbox": inbox}, limit=1,
+                      sort=[{"property": "size", "isAscending": False}])["ids"]
+    email, = client.call("Email/get", ids=ids, properties=["blobId", "size"])["list"]
+    settle(stack.imap)
+
+    def fetched():
+        return sum(connection.bytes_to_client for connection in stack.imap.connections)
+
+    before = fetched()
+    path = f"/jmap/download/{client.account_id}/{email['blobId']}/large?accept=message%2Frfc822"
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", web.port))
+        connection.sendall((f"GET {path} HTTP/1.1\r\nHost: localhost\r\n"
+                            f"Authorization: {client.headers['Authorization']}\r\n\r\n").encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        wait_for(lambda: fetched() > before, "octets of the message")
+        assert stack.postern.control("status")["requests"]["open"] == 1
+    wait_for(lambda: stack.postern.control("status")["requests"]["open"] == 0, "the end of the request")
+    account, = stack.postern.control("accounts", reader.user)["accounts"]
+    assert account["requestsInFlight"] == 0
+    settle(stack.imap)
+    assert 0 < fetched() - before < email["size"]
+    # The connection is as good as before.
+    with stack.imap.counting() as counted:
+        assert len(client.download(email["blobId"]).body) == email["size"]
+    assert counted["LOGIN"] == 0
 
 
 def test_urls_below_a_mount_path(stack, reader):
