@@ -3,13 +3,16 @@
 import json
 import os
 import random
+import re
 import shutil
 import stat
+import subprocess
 
 import pytest
 
-from support import fastcgi
+from support import fastcgi, jmap
 from support.postern import Postern
+from support.processes import Process, accepts
 
 
 @pytest.fixture
@@ -26,11 +29,16 @@ def people(stack):
     return [stack.person("segment", messages=0) for _ in range(3)]
 
 
-def sign_in(postern, person):
+def log_in(postern, person):
+    """(status, header fields, body) of /auth/login."""
     body = json.dumps({"username": person.user, "password": person.password, "token": True}).encode()
-    status, _, answer = fastcgi.request(postern.worker_socket, "POST", "/auth/login", {
+    return fastcgi.request(postern.worker_socket, "POST", "/auth/login", {
         "Content-Type": "application/json", "Origin": "https://localhost"}, body)
-    assert status == 200, answer
+
+
+def sign_in(postern, person):
+    code, _, answer = log_in(postern, person)
+    assert code == 200, answer
     return postern.run.register_secret(json.loads(answer)["token"])
 
 
@@ -70,10 +78,15 @@ def overwrite(path):
 
 
 def older(path):
-    """The format's version, which follows the magic, set to another."""
+    """The format's version set to another, in the header and wherever there is a copy of it."""
+    magic_and_order = b"POSTSEG\n" + (0x01020304).to_bytes(4, "little")
     with open(path, "r+b") as file:
-        file.seek(8)
-        file.write(b"\x00\x00\x00\x00")
+        data = file.read()
+        places = [match.start() for match in re.finditer(re.escape(magic_and_order), data)]
+        for place in places:
+            file.seek(place + len(magic_and_order))
+            file.write(b"\x00\x00\x00\x00")
+    assert len(places) == 2
 
 
 def directory(path):
@@ -81,7 +94,16 @@ def directory(path):
     os.mkdir(path)
 
 
-@pytest.mark.parametrize("change", (truncate, empty, remove, overwrite, older))
+def test_segment_of_another_version_costs_the_sessions(postern, people):
+    token = sign_in(postern, people[0])
+    damaged(postern, older)
+    code, _, body = fastcgi.request(postern.worker_socket, "GET", "/jmap/session", {"Authorization": f"Bearer {token}"})
+    assert (code, json.loads(body)["status"]) == (401, 401)
+    assert "segment format version 0, not" in postern.broker.log_tail()
+    assert status(postern, sign_in(postern, people[0])) == 200
+
+
+@pytest.mark.parametrize("change", (truncate, empty, remove, overwrite))
 def test_damage_as_a_whole_costs_sessions_and_no_more(postern, people, change):
     token = sign_in(postern, people[0])
     damaged(postern, change)
@@ -139,4 +161,64 @@ def test_two_brokers_never_share_a_segment(postern, people):
     second = type(postern.broker)(postern.run, "second", postern.broker.command, lambda: False)
     second.start(wait=False)
     assert second.wait() != 0
+    assert status(postern, token) == 200
+
+
+@pytest.fixture
+def small_disk(run, stack):
+    """A broker whose runtime directory is a file system of 8 MB."""
+    if os.getuid() != 0:
+        pytest.skip("mounting a small file system takes root")
+    part = run.part("small-disk")
+    mount = part.make_dir("postern-run", mode=0o750)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=8m,mode=750,uid={run.uid},gid={run.gid}", "tmpfs",
+                           mount], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("mounting a small file system isn't possible here: " + done.stderr)
+    postern = None
+    try:
+        postern = Postern(part, {"imap": {"host": "127.0.0.1", "port": stack.imap.port, "tls": "none"}})
+        yield postern.start()
+    finally:
+        if postern is not None:
+            postern.stop()
+        subprocess.run(["umount", mount], check=True)
+
+
+def test_full_disk(small_disk, people):
+    """No new session at /auth/login; Basic needs none, and goes on."""
+    person = people[0]
+    basic = {"Authorization": jmap.basic(person.user, person.password)}
+    filler = f"{small_disk.runtime_dir}/filler"
+    with open(filler, "wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    for _ in range(2):
+        code, fields, body = log_in(small_disk, person)
+        assert (code, fields["content-type"]) == (503, "application/problem+json")
+        assert json.loads(body) == {"type": "about:blank", "status": 503,
+                                    "detail": "no more sessions can be opened now"}
+        assert int(fields["retry-after"]) > 0 and "set-cookie" not in fields
+        assert fastcgi.request(small_disk.worker_socket, "GET", "/jmap/session", basic)[0] == 200
+    assert "No space left on device" in small_disk.broker.log_tail()
+    os.unlink(filler)
+    assert status(small_disk, sign_in(small_disk, person)) == 200
+
+
+def test_broker_of_another_user_is_not_spoken_to(postern, people):
+    """A socket that somebody else has put there: 503, and no credentials for them."""
+    token = sign_in(postern, people[0])
+    folder = postern.run.make_dir("strict", mode=0o750)
+    worker = Process(postern.run, "strict-fcgi", [
+        postern.programs["postern-fcgi"], "--broker", postern.broker_socket, "--segment", postern.segment, "--listen",
+        f"{folder}/fcgi.sock", "--broker-user", postern.run.uid + 1, "--broker-wait", 1],
+        lambda: accepts(f"{folder}/fcgi.sock")).start()
+    try:
+        code, fields, body = fastcgi.request(f"{folder}/fcgi.sock", "GET", "/jmap/session", {
+            "Authorization": f"Bearer {token}"})
+        assert (code, fields["content-type"]) == (503, "application/problem+json")
+        assert "Nothing was done." in json.loads(body)["detail"] and int(fields["retry-after"]) > 0
+        assert f"the broker runs as uid {postern.run.uid}, not {postern.run.uid + 1}" in worker.log_tail()
+    finally:
+        worker.stop()
     assert status(postern, token) == 200
