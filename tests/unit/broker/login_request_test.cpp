@@ -13,7 +13,7 @@ namespace {
 using Kind = session::Credentials::Kind;
 
 // As read_body() gives it: with a little room behind it, and no more.
-std::optional<LoginRequest> parse(std::string_view text, bool oauth = true) {
+std::optional<LoginRequest> parse_login(std::string_view text, bool oauth = true) {
   std::string body;
   body.reserve(text.size() + RequestStream::body_spare_bytes);
   body = text;
@@ -25,7 +25,7 @@ std::optional<LoginRequest> parse(std::string_view text, bool oauth = true) {
 }
 
 TEST(LoginRequest, Password) {
-  const auto request = parse(R"({"username":"b\u00f6b","password":"se\"cret"})");
+  const auto request = parse_login(R"({"username":"b\u00f6b","password":"se\"cret"})");
   ASSERT_TRUE(request);
   EXPECT_EQ(request->credentials.login, "böb");
   EXPECT_EQ(request->credentials.secret.expose(), "se\"cret");
@@ -35,12 +35,12 @@ TEST(LoginRequest, Password) {
 
 TEST(LoginRequest, AccessTokenWhereItIsOffered) {
   constexpr std::string_view text = R"({"username":"bob","accessToken":"t","password":null,"token":true})";
-  const auto request = parse(text);
+  const auto request = parse_login(text);
   ASSERT_TRUE(request);
   EXPECT_EQ(request->credentials.kind, Kind::oauth);
   EXPECT_EQ(request->credentials.secret.expose(), "t");
   EXPECT_TRUE(request->wants_token);
-  EXPECT_FALSE(parse(text, false));
+  EXPECT_FALSE(parse_login(text, false));
 }
 
 TEST(LoginRequest, WhatIsNone) {
@@ -48,14 +48,14 @@ TEST(LoginRequest, WhatIsNone) {
        {"", "x", "[]", "{}", "{", R"({"username":"bob"})", R"({"password":"x"})",
         R"({"username":1,"password":"x"})", R"({"username":"bob","password":[]})",
         R"({"username":"bob","password":"x","token":1})", R"({"username":"bob","password":"x"} x)"})
-    EXPECT_FALSE(parse(text)) << text;
-  EXPECT_FALSE(parse(std::string_view("{\"username\":\"bob\",\"password\":\"x\"}\0", 34)));
+    EXPECT_FALSE(parse_login(text)) << text;
+  EXPECT_FALSE(parse_login(std::string_view("{\"username\":\"bob\",\"password\":\"x\"}\0", 34)));
 }
 
 // The first octet of a UTF-8 sequence promises more than there are.
 TEST(LoginRequest, ABodyThatEndsInTheMiddleOfACharacter) {
   for (const std::string_view end : {"\xF0", "\xF0\x9F", "\xF0\x9F\x98", "\xE2", "\xC3", "\\", "\\u12"})
-    EXPECT_FALSE(parse(R"({"username":"a login of some length)" + std::string(end)));
+    EXPECT_FALSE(parse_login(R"({"username":"a login of some length)" + std::string(end)));
 }
 
 }  // namespace

@@ -247,7 +247,7 @@ TEST_F(ShardTest, WhatIsThrownOnAShardIsThrownWhereItWasAskedFor) {
   home.spawn([](Shard& there, io::Loop& here, std::string& what) -> io::Task<> {
     try {
       (void)co_await on_loop(there.loop(), here,
-                             [&there]() -> io::Task<Result<int>> { throw std::logic_error("a bug"); });
+                             []() -> io::Task<Result<int>> { throw std::logic_error("a bug"); });
     } catch (const std::logic_error& e) {
       what = e.what();
     }
