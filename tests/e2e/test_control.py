@@ -12,6 +12,7 @@ import pytest
 from support import login
 from support.postern import Postern
 from support.processes import free_port, wait_for
+from support.readers import Readers
 from support.stack import Stack
 from conftest import running
 
@@ -107,15 +108,32 @@ def test_request_id_from_the_worker_to_the_imap_command(stack, client):
 
 @pytest.mark.parametrize("how", ("posternctl", "SIGUSR2"))
 def test_upgrade_loses_nobody(stack, client, how):
-    inbox = client.mailbox("inbox")["id"]
-    before = client.newest(inbox, ("subject",))[1]["list"]
-    if how == "SIGUSR2":
-        stack.postern.broker.signal(signal.SIGUSR2)
-    else:
-        stack.postern.control("upgrade")
-    for _ in range(20):
-        assert client.newest(inbox, ("subject",))[1]["list"] == before
-    assert stack.postern.broker.alive
+    """The same process executes the program anew while twenty read on, and none of them notices."""
+    def status():
+        return stack.postern.control("status")
+
+    # Start times are told in seconds.
+    wait_for(lambda: status()["uptimeSeconds"] >= 2, "a second start that can be told from the first")
+    before = status()
+    with Readers(stack, stack.nginx, client, 20).running() as readers:
+        wait_for(lambda: readers.all_past([0] * 20), "pages")
+        if how == "SIGUSR2":
+            stack.postern.broker.signal(signal.SIGUSR2)
+        else:
+            stack.postern.control("upgrade")
+        wait_for(lambda: started_since(stack, before["started"]), "the program executed anew")
+        counts = list(readers.counts)
+        wait_for(lambda: readers.all_past(counts), "pages of the new program")
+    after = status()
+    assert stack.postern.broker.alive and after["pid"] == before["pid"] == stack.postern.broker.pid
+    assert after["started"] > before["started"] and after["version"] == before["version"]
+    assert after["segment"]["sessions"] == before["segment"]["sessions"]
+
+
+def started_since(stack, moment):
+    """Whether the broker answers, and has started after the moment."""
+    done = posternctl(stack, "status", "--json")
+    return done.returncode == 0 and json.loads(done.stdout)["started"] > moment
 
 
 def test_upgrade_leaves_the_pid_file_alone(run, stack):

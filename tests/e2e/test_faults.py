@@ -11,6 +11,7 @@ import pytest
 from support import jmap, login
 from support.guard import descendants
 from support.processes import wait_for
+from support.readers import Readers
 from support.stack import Stack
 from support.web import Apache
 from conftest import running
@@ -18,13 +19,16 @@ from conftest import running
 LIST_PROPERTIES = ("id", "subject", "receivedAt", "keywords")
 # What a worker waits for a broker that is away (postern-fcgi --broker-wait).
 BROKER_WAIT_S = 5.0
+COMMAND_TIMEOUT_S = 5
 
 
 @pytest.fixture(scope="module")
 def stack(run, pki):
     """A stack of its own: these tests break it."""
     yield from running(Stack, run.part("faults"), pki,
-                       {"imap": {"command_timeout": "5s", "login_timeout": "5s", "backoff_max": "1s"}})
+                       {"imap": {"command_timeout": f"{COMMAND_TIMEOUT_S}s", "login_timeout": "5s",
+                                 "backoff_max": "1s"},
+                        "server": {"stop_grace": "2s"}})
 
 
 @pytest.fixture(autouse=True)
@@ -63,18 +67,43 @@ def test_imap_down_at_sign_in(stack, web, person):
     wait_for(lambda: person.client(web).get("/jmap/session").status == 200, "sign-in after the server came back")
 
 
+def page_calls(client, inbox):
+    account = client.account_id
+    return [["Email/query", {"accountId": account, "filter": {"inMailbox": inbox}, "limit": 20,
+                             "sort": [{"property": "receivedAt", "isAscending": False}]}, "q"],
+            ["Email/get", {"accountId": account, "properties": list(LIST_PROPERTIES),
+                           "#ids": {"resultOf": "q", "name": "Email/query", "path": "/ids"}}, "g"]]
+
+
 def test_imap_down_later(stack, client):
     inbox, archive = client.mailbox("inbox")["id"], client.mailbox("archive")["id"]
-    before = client.newest(inbox, LIST_PROPERTIES)
+    page = page_calls(client, inbox)
+    query = ["Email/query", {"accountId": client.account_id, "filter": {"inMailbox": archive}}, "other"]
+
+    def lists(response):
+        return [result["list"] for name, result, _ in response.json["methodResponses"] if name == "Email/get"]
+
+    before = client.api(page)
+    assert before.status == 200 and before.header("Postern-Stale", None) is None
     stack.imap.go_down()
-    # A page that was seen is still answered.
-    assert client.newest(inbox, LIST_PROPERTIES)[1]["list"] == before[1]["list"]
-    # What only the server knows is not.
-    query = [["Email/query", {"accountId": client.account_id, "filter": {"inMailbox": archive}}, "q"]]
-    assert_problem(client.api(query))
+    # A page that was seen is still answered, and marked.
+    cached = client.api(page)
+    assert (cached.status, cached.header("Postern-Stale")) == (200, "imap-unavailable")
+    assert lists(cached) == lists(before) and len(lists(cached)[0]) == 20
+    # What only the server knows is not; in one request with what is known, it alone fails.
+    alone = client.api([query])
+    assert_problem(alone)
+    assert alone.json["detail"] == "the mail server can't be reached"
+    both = client.api(page + [query])
+    assert (both.status, both.header("Postern-Stale")) == (200, "imap-unavailable")
+    assert lists(both) == lists(before)
+    name, error, call_id = both.json["methodResponses"][2]
+    assert (name, error["type"], call_id) == ("error", "serverUnavailable", "other")
     stack.imap.come_up()
-    wait_for(lambda: client.api(query).status == 200, "answers after the server came back")
-    assert client.newest(inbox, LIST_PROPERTIES)[1]["list"] == before[1]["list"]
+    wait_for(lambda: client.api([query]).status == 200, "answers after the server came back")
+    after = client.api(page)
+    assert after.status == 200 and after.header("Postern-Stale", None) is None
+    assert lists(after) == lists(before)
 
 
 def test_connection_cut_amid_a_read_is_retried_once(stack, client):
@@ -83,25 +112,31 @@ def test_connection_cut_amid_a_read_is_retried_once(stack, client):
     assert client.call("Email/query", filter={"inMailbox": archive})["ids"]
 
 
-def test_imap_hangs_in_a_literal(stack, client):
+@pytest.mark.parametrize("alone", (True, False), ids=("connection", "server"))
+def test_imap_hangs_in_a_literal(stack, person, alone):
+    """Where only the connection hangs, the read is done again on a new one; where the server does, it ends in time."""
+    client = login.with_token(stack, stack.nginx, person)
     inbox = client.mailbox("inbox")["id"]
-    email_id = client.newest(inbox, ("id",), limit=1)[0]["ids"][0]
-    stack.imap.cut_in_next_literal()
-    done = []
-
-    def read():
-        done.append(client.api([["Email/get", {"accountId": client.account_id, "ids": [email_id],
-                                               "fetchAllBodyValues": True, "properties": ["bodyValues"]}, "g"]]))
-
-    reading = threading.Thread(target=read)
-    reading.start()
-    # The broker gives up on the connection by itself; others are served meanwhile.
-    other = stack.person("bystander", messages=0)
-    reading.join(120)
-    assert not reading.is_alive(), "the request never ended"
-    assert done[0].status in (200, 503)
-    stack.imap.release()
-    assert other.client(stack.nginx).get("/jmap/session").status == 200
+    emails = client.newest(inbox, ("id",), limit=1)[0]["ids"]
+    read = [["Email/get", {"accountId": client.account_id, "ids": emails, "fetchAllBodyValues": True,
+                           "properties": ["bodyValues"]}, "g"]]
+    stack.imap.cut_in_next_literal(alone=alone)
+    started = time.monotonic()
+    response = client.api(read)
+    # A hanging server costs the command's time and that of the sign-ins which are tried instead.
+    assert COMMAND_TIMEOUT_S * 0.9 < time.monotonic() - started < (1 if alone else 4) * COMMAND_TIMEOUT_S + 4
+    if not alone:
+        assert_problem(response)
+        assert response.json["detail"] == "the mail server can't be reached"
+        stack.imap.release()
+        wait_for(lambda: client.api(read).status == 200, "answers after the server goes on")
+        return
+    assert response.status == 200
+    (name, result, _), = response.json["methodResponses"]
+    assert name == "Email/get" and [email["id"] for email in result["list"]] == emails
+    # Whole, as a second read of it by a person who knows nothing of this finds it.
+    assert response.json["methodResponses"][0][1]["list"] == client.calls(read)[0][1]["list"]
+    assert all(value["value"] for value in result["list"][0]["bodyValues"].values())
 
 
 def test_what_is_in_memory_is_answered_while_imap_hangs(stack, client):
@@ -117,43 +152,13 @@ def test_what_is_in_memory_is_answered_while_imap_hangs(stack, client):
 
 # --- the broker
 
-def read_until(client, stop, wrong, expected):
-    """Reads pages until told to stop; anything but the right page with 200 goes to wrong."""
-    account = client.account_id
-    calls = [["Email/query", {"accountId": account, "filter": {"inMailbox": expected["mailbox"]},
-                              "sort": [{"property": "receivedAt", "isAscending": False}], "limit": 20}, "q"],
-             ["Email/get", {"accountId": account, "properties": ["subject"],
-                            "#ids": {"resultOf": "q", "name": "Email/query", "path": "/ids"}}, "g"]]
-    count = 0
-    while not stop.is_set():
-        response = client.api(calls)
-        if response.status != 200:
-            wrong.append((response.status, response.body[:200]))
-        elif response.json["methodResponses"][1][1]["list"] != expected["list"]:
-            wrong.append(("list", response.body[:200]))
-        count += 1
-    return count
-
-
-@pytest.mark.parametrize("readers", (20,))
-def test_broker_killed_amid_concurrent_reads(stack, web, client, readers):
-    inbox = client.mailbox("inbox")["id"]
-    expected = {"mailbox": inbox, "list": client.newest(inbox, ("subject",))[1]["list"]}
-    session = client.session
-    stop, wrong = threading.Event(), []
-    clients = [stack.client(web, client.headers) for _ in range(readers)]
-    for other in clients:
-        other._session = session
-    with concurrent.futures.ThreadPoolExecutor(readers) as pool:
-        reading = [pool.submit(read_until, other, stop, wrong, expected) for other in clients]
-        time.sleep(0.3)
+def test_broker_killed_amid_concurrent_reads(stack, web, client):
+    with Readers(stack, web, client, 20).running() as readers:
+        wait_for(lambda: readers.all_past([0] * 20), "pages")
         stack.postern.broker.kill()
         stack.postern.broker.start()
-        time.sleep(0.7)
-        stop.set()
-        counts = [job.result(60) for job in reading]
-    assert not wrong, wrong[:5]
-    assert all(count > 0 for count in counts)
+        counts = list(readers.counts)
+        wait_for(lambda: readers.all_past(counts), "pages of the next broker")
     # Nobody was logged out.
     assert client.get("/jmap/session").status == 200
 
@@ -212,19 +217,49 @@ def test_dead_token_is_refused_without_the_broker(stack, web, client):
     assert time.monotonic() - started < BROKER_WAIT_S / 2
 
 
-def test_graceful_stop_finishes_what_runs(stack, client):
-    inbox = client.mailbox("inbox")["id"]
-    message = client.newest(inbox, ("id", "size"), limit=50)[1]["list"]
-    assert message
-    status = stack.postern.broker.stop()
-    assert status == 0, stack.postern.broker.log_tail()
+@pytest.mark.parametrize("answered", (True, False), ids=("in-time", "never"))
+def test_graceful_stop_amid_a_request(stack, person, answered):
+    """What the IMAP server still answers within stop_grace is finished; the worker answers the rest."""
+    client = login.with_token(stack, stack.nginx, person)
+    inbox, archive = client.mailbox("inbox")["id"], client.mailbox("archive")["id"]
+    client.newest(inbox, ("id",))
+    broker, size = stack.postern.broker, os.path.getsize(stack.postern.broker.log)
+    stack.imap.hold()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(client.api, [["Email/query", {
+            "accountId": client.account_id, "filter": {"inMailbox": archive}}, "q"]])
+        wait_for(lambda: stack.postern.control("status")["requests"]["open"] == 1, "the request in the broker")
+        broker.signal(signal.SIGTERM)
+        wait_for(lambda: stopping(broker, size), "a log line of the stop")
+        assert not reading.done()
+        if answered:
+            stack.imap.release()
+        response = reading.result(60)
+    assert broker.wait() == 0, broker.log_tail()
+    if answered:
+        assert response.status == 200
+        assert len(response.json["methodResponses"][0][1]["ids"]) > 5
+    else:
+        assert_problem(response)
+        assert response.json["detail"] == "the mail server can't be reached"
+
+
+def stopping(broker, size):
+    with open(broker.log, encoding="utf-8") as log:
+        log.seek(size)
+        return any(line.rstrip().endswith(": stopping") for line in log)
 
 
 def test_reload_keeps_everybody_signed_in(stack, client):
     pid = stack.postern.broker.pid
-    stack.postern.configure({"log": {"level": "info"}})
+    stack.postern.configure({"http": {"public_url": "https://reloaded.example.org"}})
     stack.postern.broker.signal(signal.SIGHUP)
-    assert client.get("/jmap/session").status == 200
+    wait_for(lambda: client.get("/jmap/session").json["apiUrl"].startswith("https://reloaded.example.org/"),
+             "the changed key in an answer")
+    del stack.postern.tables["http"]
+    stack.postern.configure({})
+    stack.postern.broker.signal(signal.SIGHUP)
+    wait_for(lambda: client.get("/jmap/session").json["apiUrl"].startswith(client.url), "the key as it was")
     assert stack.postern.broker.alive and stack.postern.broker.pid == pid
 
 
@@ -276,6 +311,27 @@ def test_no_worker_at_all_behind_apache(run, stack, pki, person, status, detail,
     assert_problem(answer, status)
     assert answer.json["detail"] == detail and answer.header("Cache-Control") == "no-store"
     assert answer.header("Retry-After") == ("5" if status == 503 else "")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="giving a file to another user takes root")
+def test_socket_with_a_wrong_owner(stack, person):
+    """nginx may not open the workers' socket; the workers may not open the broker's."""
+    client = person.client(stack.nginx)
+    for socket, server in ((stack.postern.worker_socket, None), (stack.postern.broker_socket, stack.postern.worker)):
+        assert client.get("/jmap/session").status == 200
+        before = os.stat(socket)
+        os.chown(socket, 0, 0)
+        os.chmod(socket, 0o600)
+        try:
+            # Connections that are open already stay so.
+            stack.nginx.process.restart()
+            if server:
+                server.restart()
+            assert_problem(client.get("/jmap/session"))
+        finally:
+            os.chown(socket, before.st_uid, before.st_gid)
+            os.chmod(socket, before.st_mode & 0o777)
+    assert client.get("/jmap/session").status == 200
 
 
 def test_workers_stop_when_told_although_idle(stack):
