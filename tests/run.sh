@@ -6,7 +6,7 @@
 #   checks    layers, style, format, documents, installed files   build/
 #   fuzz      fuzzes each target for FUZZ_SECONDS (default 10)    build-asan/
 #   sanitize  unit and e2e under ASan and UBSan, with -Werror      build-asan/
-#   tsan      unit tests under TSan                               build-tsan/
+#   tsan      unit and e2e under TSan                             build-tsan/
 #   tidy      clang-tidy over the sources (TIDY_SINCE=REVISION: only over what changed since then)
 #   ci        sanitize, checks, fuzz, tsan and tidy: what has to pass before anything lands
 #   all       everything above
@@ -177,7 +177,7 @@ fuzz() {
     sanitizer_options
     say "fuzz, ${FUZZ_SECONDS:-10} s a target"
     "$python" "$checks/run_fuzzers.py" build-asan --seconds "${FUZZ_SECONDS:-10}" --jobs "$jobs" \
-        --results "$results"
+        --seed "${POSTERN_SEED:-0}" --results "$results"
     # The fuzzers' reports are in their logs, which run_fuzzers.py shows.
     rm -rf "$reported"
 }
@@ -225,7 +225,7 @@ for part in $parts; do
         e2e) build build && e2e build ;;
         checks) run_checks ;;
         sanitize) build build-asan $asan && { unit build-asan 4; e2e build-asan; } ;;
-        tsan) build build-tsan $tsan && unit build-tsan 6 ;;
+        tsan) build build-tsan $tsan && { unit build-tsan 6; e2e build-tsan; } ;;
         fuzz) fuzz ;;
         tidy) tidy ;;
     esac

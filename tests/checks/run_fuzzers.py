@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Fuzzes every target: run_fuzzers.py BUILD_FOLDER --seconds N --jobs N --results FOLDER.
+"""Fuzzes every target: run_fuzzers.py BUILD_FOLDER --seconds N --jobs N --results FOLDER
+[--seed N].
 
 Several run at once, each from a copy of its corpus, with its dictionary. What breaks a target is left in
 FOLDER/NAME-crash-...: put it into tests/fuzz/corpus/NAME/, where it's replayed from then on. One line a target goes to
@@ -31,7 +32,7 @@ def fuzz(program, options):
         shutil.copytree(seeds, corpus, dirs_exist_ok=True)
     command = [str(program), str(corpus), f"-max_total_time={options.seconds}", f"-max_len={INPUT_BYTES_MAX}",
                f"-rss_limit_mb={MEMORY_MB_MAX}", f"-timeout={SECONDS_PER_INPUT_MAX}", "-print_final_stats=1",
-               f"-artifact_prefix={options.results}/{name}-"]
+               f"-artifact_prefix={options.results}/{name}-", f"-seed={options.seed}"]
     dictionary = FUZZ / f"{name}.dict"
     if dictionary.is_file():
         command.append(f"-dict={dictionary}")
@@ -52,6 +53,7 @@ def main():
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0, help="0: another one each time")
     parser.add_argument("--results", type=pathlib.Path, required=True)
     options = parser.parse_args()
     programs = [p for p in sorted((options.build.resolve() / "tests" / "fuzz").glob("fuzz_*")) if p.is_file()]
