@@ -154,7 +154,7 @@ io::Task<> Router::refused_by_server(Identity& identity) {
       shard.loop(), loop_,
       [&shard, key = identity.key, account = std::move(identity.account)]() mutable -> io::Task<Result<>> {
         const auto* only = account.get();
-        const bool refused = account->pool().refused() && !account->pool().connected();
+        const bool refused = account->pool().refused();
         account.reset();
         if (refused) co_await shard.close_unused(key, only);
         co_return Result<>{};
@@ -222,7 +222,9 @@ io::Task<Result<Router::Outcome>> Router::run_api(Exchange& exchange, const Iden
         // The mark that forbids repeating the request is written by the connection's loop.
         auto stream = exchange.stream;
         auto& shard_loop = shard.loop();
-        mail::EffectsHook effects = [stream, home, &shard_loop]() -> io::Task<bool> {
+        bool changes = false;
+        mail::EffectsHook effects = [stream, home, &shard_loop, &changes]() -> io::Task<bool> {
+          changes = true;
           auto told = co_await on_loop(*home, shard_loop, [stream]() -> io::Task<Result<bool>> {
             co_return co_await stream->effects();
           });
@@ -233,9 +235,9 @@ io::Task<Result<Router::Outcome>> Router::run_api(Exchange& exchange, const Iden
         Answer response;
         auto handled = store_in(response, jmap::handle_api_request(std::move(body), std::move(context)));
         co_await labelled(shard.loop(), exchange, std::move(handled));
-        // A refused login ends the session only where nothing else answers: another connection may live on.
-        const auto& pool = identity.account->pool();
-        const bool refused = response.unavailable && pool.refused() && !pool.connected();
+        // Some of it may need no IMAP server, or was known. What may have changed something is told as it is, and not
+        // done a second time: the next request hears of the refusal.
+        const bool refused = response.partly_unavailable && !changes && identity.account->pool().refused();
         const bool stale = response.stale;
         co_return Outcome{std::move(response), stale, refused};
       });

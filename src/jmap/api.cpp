@@ -155,6 +155,7 @@ io::Task<ApiResponse> answer_request(std::string body, CallContext context) {
   ApiResponse response;
   response.stale = context.freshness == mail::Freshness::stale;
   response.unavailable = unavailable > 0 && unavailable == responses.all().size();
+  response.partly_unavailable = unavailable > 0 || context.unavailable;
   std::size_t size = 256;
   for (const auto& r : responses.all()) size += r.arguments.size() + r.name.size() + r.call_id.size() + 32;
   response.body.reserve(size);

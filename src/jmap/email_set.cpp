@@ -228,6 +228,10 @@ io::Task<MethodResult> email_set(CallContext& context, const rapidjson::Value& a
       request->destroyed[request->destroy_at[i]].second = std::move((*outcomes)[i]);
   }
 
+  for (const auto* outcomes : {&request->updated, &request->destroyed})
+    for (const auto& [id, outcome] : *outcomes)
+      context.unavailable = context.unavailable || outcome.error_type == "serverUnavailable";
+
   std::string out;
   JsonWriter writer(out);
   writer.start_object();

@@ -50,15 +50,17 @@ struct CallContext {
   mail::EffectsHook effects;  // see Mailstore
   std::string session_state;
   mail::Freshness freshness = mail::Freshness::current;  // of all that methods have read so far
+  bool unavailable = false;  // the IMAP server was missing for something of a call that is answered otherwise
 };
 
 struct ApiResponse {
   std::uint16_t status = 200;
   std::string content_type = "application/json";
   std::string body;
-  std::string retry_after;   // seconds, with status 503 or 429
-  bool unavailable = false;  // no method could be answered, since the IMAP server can't be reached
-  bool stale = false;        // something was answered from what was known when it could last be reached
+  std::string retry_after;          // seconds, with status 503 or 429
+  bool unavailable = false;         // no method could be answered, since the IMAP server can't be reached
+  bool partly_unavailable = false;  // nor something of the request, at least
+  bool stale = false;  // something was answered from what was known when it could last be reached
 };
 
 // Answers one request. `body` is parsed in place.

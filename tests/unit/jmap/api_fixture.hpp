@@ -16,6 +16,7 @@ struct FakeMailstore final : mail::Mailstore {
   mail::EmailQuery query_seen;
   mail::FetchPlan plan_seen;
   std::optional<Error> failure;
+  std::string update_error;  // the SetError type of all updates
   mail::Freshness freshness = mail::Freshness::current;
   const rapidjson::Value* misuse = nullptr;  // what a buggy method uses as an object
   int email_state = 1;
@@ -74,7 +75,8 @@ struct FakeMailstore final : mail::Mailstore {
                                                          mail::EffectsHook) override {
     updates = std::move(all);
     ++email_state;
-    co_return std::vector<mail::SetOutcome>(updates.size(), mail::SetOutcome{true, {}, {}, {}});
+    co_return std::vector<mail::SetOutcome>(updates.size(),
+                                            mail::SetOutcome{update_error.empty(), update_error, {}, {}});
   }
   io::Task<Result<std::vector<mail::SetOutcome>>> destroy(std::vector<mail::EmailKey> all,
                                                           mail::EffectsHook) override {

@@ -253,7 +253,33 @@ TEST_F(ApiTest, ServerAwayIsToldApart) {
       R"({"using":["urn:ietf:params:jmap:mail"],"methodCalls":[["Email/query",{"accountId":"A1"},"q"],)"
       R"(["Email/get",{"accountId":"A1","#ids":{"resultOf":"q","name":"Email/query","path":"/ids"}},"g"]]})");
   EXPECT_TRUE(response.unavailable);
+  EXPECT_TRUE(response.partly_unavailable);
   EXPECT_THAT(response.body, Not(HasSubstr("10.0.0.1")));
+}
+
+// So that whoever sends a Core/echo along hears that the credentials are refused, too.
+TEST_F(ApiTest, ServerAwayForAPartIsToldApart) {
+  const std::string_view echo_and_query =
+      R"({"using":["urn:ietf:params:jmap:mail"],"methodCalls":[["Core/echo",{},"e"],)"
+      R"(["Email/query",{"accountId":"A1"},"q"]]})";
+  EXPECT_FALSE(ask(std::string(echo_and_query)).partly_unavailable);
+  store.failure = Error(make_error_code(mail::Errc::authentication));
+  const auto response = ask(std::string(echo_and_query));
+  EXPECT_FALSE(response.unavailable);
+  EXPECT_TRUE(response.partly_unavailable);
+}
+
+TEST_F(ApiTest, ServerAwayForMessagesOfASetIsToldApart) {
+  const std::string update = R"({"using":["urn:ietf:params:jmap:mail"],"methodCalls":[["Email/set",)"
+                             R"({"accountId":"A1","update":{")" +
+                             mail::email_id({1, 1, 1}) + R"(":{"keywords/$seen":true}}},"s"]]})";
+  EXPECT_FALSE(ask(update).partly_unavailable);
+  store.update_error = "forbidden";
+  EXPECT_FALSE(ask(update).partly_unavailable);
+  store.update_error = "serverUnavailable";
+  const auto response = ask(update);
+  EXPECT_FALSE(response.unavailable);
+  EXPECT_TRUE(response.partly_unavailable);
 }
 
 TEST(SessionResource, IsJsonAndItsStateFollowsIt) {
