@@ -4,6 +4,7 @@
 // each stream) and a writer coroutine sends what a direct write has left over.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -43,7 +44,7 @@ class RequestStream {
   // browser has gone.
   io::Task<bool> effects();
   void cancel(ipc::CancelReason reason);
-  // The browser or the worker has gone: nobody will read an answer.
+  // The browser or the worker has gone: nobody will read an answer. On any thread.
   bool is_over() const { return over_; }
 
  private:
@@ -52,7 +53,8 @@ class RequestStream {
   const std::uint32_t id_;
   ipc::RequestHead head_;  // not changed before the end
   std::string body_;
-  bool body_ended_ = false, over_ = false, answer_ended_ = false, effects_ = false;
+  bool body_ended_ = false, answer_ended_ = false, effects_ = false;
+  std::atomic<bool> over_ = false;
   ipc::SendCredit send_credit_;
   ipc::ReceiveCredit receive_credit_;
   io::Event changed_;  // body, credit or the end

@@ -189,6 +189,7 @@ io::Task<> Router::api(Exchange& exchange) {
   auto outcome = co_await run_api(exchange, *identity, std::move(*body));
   if (outcome && outcome->refused && co_await try_own_credentials(exchange, *identity))
     outcome = co_await run_api(exchange, *identity, std::move(again));
+  if (exchange.stream->is_over()) co_return;
   if (!outcome) co_return co_await answer(exchange, jmap::problem(500, "about:blank", "internal error"));
   if (outcome->refused) {
     co_await refused_by_server(*identity);
@@ -221,6 +222,8 @@ io::Task<Result<Router::Outcome>> Router::run_api(Exchange& exchange, const Iden
                             false, false};
         // The mark that forbids repeating the request is written by the connection's loop.
         auto stream = exchange.stream;
+        // It may have stood in the queue for longer than the browser has waited.
+        if (stream->is_over()) co_return Outcome{};
         auto& shard_loop = shard.loop();
         bool changes = false;
         mail::EffectsHook effects = [stream, home, &shard_loop, &changes]() -> io::Task<bool> {
@@ -232,6 +235,7 @@ io::Task<Result<Router::Outcome>> Router::run_api(Exchange& exchange, const Iden
         };
         jmap::CallContext context{*identity.account, info.account_id, config->jmap, std::move(effects),
                                   jmap::session_state_of(info, config->jmap)};
+        context.is_over = [stream] { return stream->is_over(); };
         Answer response;
         auto handled = store_in(response, jmap::handle_api_request(std::move(body), std::move(context)));
         co_await labelled(shard.loop(), exchange, std::move(handled));

@@ -135,6 +135,8 @@ io::Task<ApiResponse> answer_request(std::string body, CallContext context) {
   Responses responses;
   std::size_t unavailable = 0;
   for (auto& call : calls.GetArray()) {
+    if (context.is_over && context.is_over())
+      co_return problem(503, "about:blank", "nobody waits for this request any more");
     const std::string name(text_of(call[0]));
     MethodResult result;
     try {

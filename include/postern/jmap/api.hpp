@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,6 +51,7 @@ struct CallContext {
   mail::EffectsHook effects;  // see Mailstore
   std::string session_state;
   mail::Freshness freshness = mail::Freshness::current;  // of all that methods have read so far
+  std::function<bool()> is_over = {};  // nobody waits for the answer any more: no further method is called
   bool unavailable = false;  // the IMAP server was missing for something of a call that is answered otherwise
 };
 

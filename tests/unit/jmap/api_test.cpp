@@ -257,6 +257,18 @@ TEST_F(ApiTest, ServerAwayIsToldApart) {
   EXPECT_THAT(response.body, Not(HasSubstr("10.0.0.1")));
 }
 
+TEST_F(ApiTest, NoMethodIsCalledForNobody) {
+  int calls = 0;
+  CallContext context{store, "A1", limits, {}, "s1"};
+  context.is_over = [&calls] { return calls++ > 0; };
+  const auto response = await(handle_api_request(
+      R"({"using":["urn:ietf:params:jmap:mail"],"methodCalls":[["Email/query",{"accountId":"A1"},"q"],)"
+      R"(["Email/set",{"accountId":"A1","destroy":[]},"s"],["Mailbox/get",{"accountId":"A1"},"m"]]})",
+      std::move(context)));
+  EXPECT_EQ(calls, 2) << "the first call was carried out, the second not";
+  EXPECT_EQ(response.status, 503);
+}
+
 // So that whoever sends a Core/echo along hears that the credentials are refused, too.
 TEST_F(ApiTest, ServerAwayForAPartIsToldApart) {
   const std::string_view echo_and_query =
