@@ -313,22 +313,25 @@ void PoolCore::arm_surplus_timer() {
   const auto oldest =
       *std::min_element(connections_.begin(), connections_.end(),
                         [](const auto& a, const auto& b) { return a->last_used() < b->last_used(); });
-  const auto at =
-      std::max(oldest->last_used() + server_->options().surplus_idle, loop_.clock().now() + surplus_recheck);
+  const auto now = loop_.clock().now();
+  const auto due = oldest->last_used() + server_->options().surplus_idle;
+  const auto at = due > now ? due : now + surplus_recheck;
   surplus_timer_ = loop_.timers().add(at, [this] { close_surplus(); });
 }
 
-// The one used last stays, and what was used within the time.
+// The one used last stays, and what was used within the time. What somebody holds is in use now.
 void PoolCore::close_surplus() {
   surplus_timer_ = 0;
   const auto self = shared_from_this();
   const auto unused_since = loop_.clock().now() - server_->options().surplus_idle;
+  const auto in_use = [](const Connection& c) { return c.leases > 0 || c.commands_in_flight() > 0; };
   const auto keep =
-      *std::max_element(connections_.begin(), connections_.end(),
-                        [](const auto& a, const auto& b) { return a->last_used() < b->last_used(); });
+      *std::max_element(connections_.begin(), connections_.end(), [&in_use](const auto& a, const auto& b) {
+        return std::pair(in_use(*a), a->last_used()) < std::pair(in_use(*b), b->last_used());
+      });
   std::vector<std::shared_ptr<Connection>> surplus;
   for (const auto& connection : connections_) {
-    if (connection == keep || connection->leases > 0 || connection->commands_in_flight() > 0) continue;
+    if (connection == keep || in_use(*connection)) continue;
     if (connection->last_used() <= unused_since) surplus.push_back(connection);
   }
   for (const auto& connection : surplus) {
