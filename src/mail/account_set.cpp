@@ -255,11 +255,14 @@ std::vector<std::pair<imap::UidSet, std::vector<Change*>>> pieces_of(const std::
   return pieces;
 }
 
-// A command about a message that another request has moved meanwhile does nothing, and says nothing.
+// A command about a message that another request has moved meanwhile does nothing, and says nothing. An id that leads
+// nowhere else any more is no such message: the command's own EXPUNGE takes its redirect away.
 template <typename Change>
 void find_lost(const std::vector<Change*>& changes, const auto& place_of) {
-  for (auto* change : changes)
-    if (!change->failed() && place_of(change->id) != change->place) change->lost();
+  for (auto* change : changes) {
+    const auto now = place_of(change->id);
+    if (!change->failed() && now != change->place && now != change->id) change->lost();
+  }
 }
 
 template <typename Change>

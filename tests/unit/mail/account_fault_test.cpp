@@ -258,6 +258,19 @@ TEST_F(AccountFaultTest, ACopyThatCouldntBecomeAMoveLeavesTheIdWithTheOriginal) 
   EXPECT_THAT(page(archive, 0, 20).ids, Not(Contains(ids[0])));
 }
 
+TEST_F(AccountFaultTest, AMessageMovedTwiceByCopyKeepsItsId) {
+  options.capabilities = testimapd::capabilities_of("dovecot");
+  std::erase(options.capabilities, "MOVE");
+  open();
+  const auto archive = mailbox("Archive"), trash = mailbox("Trash");
+  ASSERT_TRUE(move(ids[0], archive));
+  ASSERT_TRUE(move(ids[0], trash));
+  EXPECT_EQ(fetch({ids[0]})[0].mailboxes, std::vector{trash});
+  EXPECT_THAT(page(trash).ids, ElementsAre(ids[0]));
+  auto destroyed = await(account->destroy({ids[0]}, {}));
+  EXPECT_TRUE(destroyed && destroyed->front().done);
+}
+
 TEST_F(AccountFaultTest, AKeywordSpeltLikeASystemFlagIsNone) {
   open();
   imapd->control("flag alice INBOX 20 +\\Seen");

@@ -363,6 +363,35 @@ TEST_P(TierTest, ReadsFlagsMovesAndDestroys) {
   EXPECT_EQ(page(inbox, 0, 100, by_subject).ids.size(), 18u);
 }
 
+// Under its id where the server tells where it went (COPYUID), else under a new one.
+EmailKey now_at(const EmailKey& id, const EmailQueryResult& found) {
+  return std::find(found.ids.begin(), found.ids.end(), id) != found.ids.end() ? id : found.ids.at(0);
+}
+
+TEST_P(TierTest, WhatWasMovedIsMovedOnwardsAndDestroyed) {
+  options.capabilities = testimapd::capabilities_of(GetParam());
+  const bool keeps_ids = std::find(options.capabilities.begin(), options.capabilities.end(), "UIDPLUS") !=
+                         options.capabilities.end();
+  start();
+  inbox = mailbox("INBOX");
+  const auto trash = mailbox("Trash"), junk = mailbox("Junk");
+  const auto id = page(inbox).ids.at(0);
+  const auto text = subject(id);
+  EXPECT_TRUE(update(EmailUpdate{id, {}, {}, std::vector{trash}, {}}).done);
+  auto there = now_at(id, page(trash));
+  auto outcome = update(EmailUpdate{there, {}, {}, std::vector{junk}, {}});
+  EXPECT_TRUE(outcome.done) << outcome.error_type;
+  EXPECT_EQ(page(trash).total, 0u);
+  there = now_at(there, page(junk));
+  if (keeps_ids) EXPECT_EQ(there, id);
+  EXPECT_EQ(subject(there), text);
+  auto destroyed = await(account->destroy({there}, {}));
+  ASSERT_TRUE(destroyed);
+  EXPECT_TRUE(destroyed->front().done) << destroyed->front().error_type;
+  EXPECT_EQ(page(junk).total, 0u);
+  EXPECT_EQ(await(account->destroy({there}, {}))->front().error_type, "notFound");
+}
+
 INSTANTIATE_TEST_SUITE_P(Servers, TierTest,
                          ::testing::Values("full", "dovecot", "cyrus", "courier", "gmail", "minimal"));
 
