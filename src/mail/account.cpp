@@ -123,6 +123,7 @@ void Account::on_message_gone(MailboxView& view, std::uint32_t uid) {
   drop_redirect_to(Place{view.key(), view.uid_validity(), uid});
   bump_all();
 }
+void Account::on_behind(MailboxView&) { bump_all(); }
 void Account::on_reset(MailboxView& view) {
   context_.loop.logger().info("UIDVALIDITY changed", {{"mailbox", view.encoded_name()}});
   bump_all();
@@ -408,12 +409,15 @@ io::Task<Result<>> Account::ask_personal_prefix(session::Lease& lease, const std
 io::Task<Result<Snapshot<std::vector<MailboxData>>>> Account::mailboxes() {
   auto listed = co_await refresh_mailboxes(context_.options.mailbox_list_fresh);
   if (!listed) co_return fail(listed.error());
+  const auto freshness = both(*listed, co_await catch_up());
+  // From here on nothing suspends.
   std::vector<MailboxData> all;
   all.reserve(mailboxes_.size());
   for (const auto& mailbox : mailboxes_) {
     MailboxData data{mailbox, mailbox.status.messages, mailbox.status.unseen, 0, 0};
     auto view = views_.find(mailbox.key);
-    const bool exact = view != views_.end() && view->second->attached() && view->second->index().filled();
+    const bool exact = view != views_.end() && view->second->attached() && view->second->index().filled() &&
+                       view->second->sync_need() == SyncNeed::none && !syncing_.contains(mailbox.key);
     if (exact) {
       data.total_emails = view->second->index().visible();
       data.unread_emails = view->second->index().unread();
@@ -428,7 +432,7 @@ io::Task<Result<Snapshot<std::vector<MailboxData>>>> Account::mailboxes() {
     }
     all.push_back(std::move(data));
   }
-  co_return Snapshot<std::vector<MailboxData>>{std::move(all), state(StateType::mailbox), *listed};
+  co_return Snapshot<std::vector<MailboxData>>{std::move(all), state(StateType::mailbox), freshness};
 }
 
 // --- Housekeeping ---

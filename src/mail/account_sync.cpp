@@ -47,6 +47,18 @@ io::Task<Result<>> Account::attach_current(ViewPtr view) {
   co_return Result<>{};
 }
 
+io::Task<Freshness> Account::catch_up() {
+  std::vector<ViewPtr> behind;
+  for (const auto& [key, view] : views_)
+    if (view->attached() && (view->sync_need() != SyncNeed::none || syncing_.contains(key)))
+      behind.push_back(view);
+  auto freshness = Freshness::current;
+  // One that can't be brought into step is answered for by what the list says.
+  for (const auto& view : behind)
+    if (auto attached = co_await attach(view); attached) freshness = both(freshness, *attached);
+  co_return freshness;
+}
+
 io::Task<Result<>> Account::sync(session::Lease& lease, ViewPtr view, const Sort* cold_sort) {
   const auto key = view->key();
   while (true) {

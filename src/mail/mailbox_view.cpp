@@ -273,8 +273,11 @@ void MailboxView::on_selected(const session::SelectInfo& info) {
 }
 
 void MailboxView::on_exists(std::uint32_t count) {
+  const bool same = count == exists_;
   exists_ = count;
-  if (!selecting_ && index_.listed() && count < index_.size()) relist_ = true;
+  if (selecting_ || !index_.listed()) return;
+  if (count < index_.size()) relist_ = true;
+  if (!same && count != index_.size()) events_.on_behind(*this);
 }
 
 // Many at once cost one pass over the index and each order.

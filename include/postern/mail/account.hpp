@@ -102,6 +102,8 @@ class Account final : public Mailstore,
   io::Task<Result<Freshness>> attach(ViewPtr view, const Sort* cold_sort = nullptr);
   // The same for what stale views can't do.
   io::Task<Result<>> attach_current(ViewPtr view);
+  // Brings the views that hear their mailbox into step, so that their counts are those of now.
+  io::Task<Freshness> catch_up();
   io::Task<Result<>> sync(session::Lease& lease, ViewPtr view, const Sort* cold_sort);
   io::Task<Result<>> sync_list(session::Lease& lease, ViewPtr view, const Sort* cold_sort);
   io::Task<Result<>> sync_flags(session::Lease& lease, ViewPtr view, std::uint64_t changed_since);
@@ -156,6 +158,7 @@ class Account final : public Mailstore,
   void on_message_changed(MailboxView& view, std::uint32_t uid) override;
   void on_message_hidden(MailboxView& view, std::uint32_t uid) override;
   void on_message_gone(MailboxView& view, std::uint32_t uid) override;
+  void on_behind(MailboxView& view) override;
   void on_reset(MailboxView& view) override;
 
   AccountContext context_;

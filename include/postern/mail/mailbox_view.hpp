@@ -31,6 +31,8 @@ class ViewEvents {
   // \Deleted was set, which hides it; it may be taken off again.
   virtual void on_message_hidden(MailboxView& view, std::uint32_t uid) = 0;
   virtual void on_message_gone(MailboxView& view, std::uint32_t uid) = 0;
+  // The server counts what the view has yet to ask about: something is new, and not known.
+  virtual void on_behind(MailboxView& view) = 0;
   // Nothing known of the mailbox holds any more (UIDVALIDITY changed).
   virtual void on_reset(MailboxView& view) = 0;
 };

@@ -39,6 +39,7 @@ struct Events final : ViewEvents {
   void on_message_gone(MailboxView&, std::uint32_t uid) override {
     heard.push_back("-" + std::to_string(uid));
   }
+  void on_behind(MailboxView&) override { heard.emplace_back("behind"); }
   void on_reset(MailboxView&) override { heard.emplace_back("reset"); }
 };
 
@@ -84,7 +85,7 @@ TEST_F(ViewTest, ArrivalIsPutWhereItsDateBelongs) {
   view.on_fetch(message(4, 40, 250));
   EXPECT_EQ(view.sync_need(), SyncNeed::none);
   EXPECT_THAT(newest(), ElementsAre(10, 40, 30, 20));
-  EXPECT_THAT(events.heard, ElementsAre("+40"));
+  EXPECT_THAT(events.heard, ElementsAre("behind", "+40"));
 }
 
 TEST_F(ViewTest, FetchOfAMessageBehindOneThatIsUnknownIsNotTaken) {
