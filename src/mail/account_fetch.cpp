@@ -1,6 +1,8 @@
 // Email/get: fragments from the cache, the rest from the server in as few commands as it takes; threads
 // (RFC 8621, 3); blobs, piece by piece.
 #include <algorithm>
+#include <functional>
+#include <set>
 #include <tuple>
 
 #include "mail/account_support.hpp"
@@ -88,6 +90,46 @@ bool is_complete(const FetchPlan& plan, const MessageSource& source, const Messa
   return entry.is_known() && (!plan.body_structure || source.body_structure != nullptr) &&
          (!plan.thread || entry.thread != 0) &&
          ((plan.header_fields.empty() && !plan.full_header) || source.header);
+}
+
+// The FETCH items of a message's sections, as many as a command line holds beside its UIDs.
+struct SectionLine {
+  std::string items = "UID";
+  std::set<std::string, std::less<>> sections;
+};
+
+std::vector<SectionLine> lines_of(const std::vector<WantedSection>& sections) {
+  constexpr std::size_t items_bytes_max = imap::command_line_bytes_max / 2 - 100;  // 100: tag, "UID FETCH"
+  std::vector<SectionLine> lines(1);
+  for (const auto& wanted : sections) {
+    auto item = " BODY.PEEK[" + wanted.section + "]";
+    if (wanted.octets_max != 0) item += "<0." + std::to_string(wanted.octets_max) + ">";
+    if (lines.back().items.size() + item.size() > items_bytes_max && !lines.back().sections.empty())
+      lines.emplace_back();
+    lines.back().items += item;
+    lines.back().sections.insert(wanted.section);
+  }
+  return lines;
+}
+
+// Sections come once for each message, and none that was not asked for: what a server sends beyond is dropped.
+io::Task<Result<>> fetch_line(session::Lease& lease, const imap::UidSet& uids, const SectionLine& line,
+                              std::map<std::uint32_t, MessageSource>& sources, std::uint64_t& octets) {
+  imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
+  fetch.sp().set(uids).raw(" (" + line.items + ")").expect(content_fetch);
+  std::set<std::pair<std::uint32_t, std::string>> taken;
+  co_return co_await run_fetch(lease, fetch, [&](imap::Response& response) {
+    auto* answer = std::get_if<imap::FetchResponse>(&response);
+    if (answer == nullptr || !answer->data.uid || !uids.contains(*answer->data.uid)) return;
+    auto it = sources.find(*answer->data.uid);
+    if (it == sources.end()) return;
+    for (auto& section : answer->data.sections) {
+      if (!line.sections.contains(section.section)) continue;
+      if (!taken.emplace(it->first, section.section).second) continue;
+      it->second.sections.emplace_back(section.section, section.data.value_or(""));
+      octets += it->second.sections.back().second.size();
+    }
+  });
 }
 
 // At most `count` UIDs each, and short enough for a command line.
@@ -259,27 +301,23 @@ io::Task<Result<>> Account::fetch_sections(ViewPtr view, std::map<std::uint32_t,
     for (const auto& wanted : sections)
       most += wanted.octets_max == 0 ? imap::literal_bytes_max : wanted.octets_max;
     const auto at_once = std::max<std::uint64_t>(1, fetch_octets_max / 2 / std::max<std::uint64_t>(1, most));
-    std::string items = "UID";
-    for (const auto& wanted : sections) {
-      items += " BODY.PEEK[" + wanted.section + "]";
-      if (wanted.octets_max != 0) items += "<0." + std::to_string(wanted.octets_max) + ">";
-    }
+    const auto lines = lines_of(sections);
     auto fetched = co_await on_mailbox(view, [&](session::Lease& lease) -> io::Task<Result<>> {
       for (const auto& piece : groups_of(uids, at_once)) {
-        if (octets > fetch_octets_max) co_return fail(Errc::too_large, "too much content for one call");
-        imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
-        fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);
-        auto done = co_await run_fetch(lease, fetch, [&](imap::Response& response) {
-          auto* answer = std::get_if<imap::FetchResponse>(&response);
-          if (answer == nullptr || !answer->data.uid || !piece.contains(*answer->data.uid)) return;
-          auto it = sources.find(*answer->data.uid);
-          if (it == sources.end()) return;
-          for (auto& section : answer->data.sections) {
-            it->second.sections.emplace_back(section.section, section.data.value_or(""));
-            octets += it->second.sections.back().second.size();
+        std::uint64_t in_piece = 0;
+        for (const auto& line : lines) {
+          if (in_piece > fetch_octets_max && at_once == 1) {
+            // More than there may be at a time, all by itself: it is missing, and nothing else.
+            sources.erase(piece.ranges().front().first);
+            octets -= in_piece;
+            break;
           }
-        });
-        if (!done) co_return done;
+          if (octets > fetch_octets_max) co_return fail(Errc::too_large, "too much content for one call");
+          const auto before = octets;
+          auto done = co_await fetch_line(lease, piece, line, sources, octets);
+          if (!done) co_return done;
+          in_piece += octets - before;
+        }
       }
       co_return Result<>{};
     });

@@ -284,6 +284,42 @@ TEST_F(AccountFaultTest, AKeywordSpeltLikeASystemFlagIsNone) {
   EXPECT_EQ(std::count(keywords.begin(), keywords.end(), "$seen"), 1);
 }
 
+TEST_F(AccountFaultTest, AMessageOfManyPartsIsReadInSeveralCommands) {
+  open();
+  constexpr int parts = 320;  // more than a command line holds
+  std::string raw =
+      "Subject: parts\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"b\"\r\n\r\n";
+  for (int i = 1; i <= parts; ++i)
+    raw += "--b\r\nContent-Type: text/plain\r\n\r\npart " + std::to_string(i) + "\r\n";
+  imapd->deliver("alice", "INBOX", raw + "--b--\r\n");
+  EmailQueryResult result;
+  ASSERT_TRUE(pump_until([&] {
+    result = page(inbox);
+    return result.total == 21;
+  }));
+  idle();
+  commands();
+  auto plan = field_plan("SUBJECT", "parts-");
+  plan.more = [](const MessageSource& source) {
+    std::vector<WantedSection> wanted;
+    const int count = source.header->find("parts") == std::string::npos ? 1 : parts;
+    for (int i = 1; i <= count; ++i) wanted.push_back({std::to_string(i), 25'169'920});
+    return wanted;
+  };
+  plan.render = [](const MessageSource& source) {
+    std::string all;
+    for (const auto& [section, octets] : source.sections) all += section + "=" + octets + ";";
+    return Fragment{all, {}, {}};
+  };
+  std::string expected;
+  for (int i = 1; i <= parts; ++i) expected += std::to_string(i) + "=part " + std::to_string(i) + ";";
+  auto items = await(account->fetch({result.ids[0], result.ids[1]}, plan));
+  ASSERT_TRUE(items) << items.error().to_string();
+  ASSERT_TRUE(items->data[0].found && items->data[1].found);
+  EXPECT_EQ(items->data[0].fragment->bytes, expected);
+  EXPECT_EQ(commands()["UID FETCH"], 5u);  // the headers, three lines of sections, and the other message's
+}
+
 TEST_F(AccountFaultTest, StatesAreThoseOfTheData) {
   open();
   auto items = await(account->fetch({ids[0]}, field_plan("SUBJECT")));
