@@ -111,6 +111,7 @@ Parsed parse_header(const rapidjson::Value& value, const std::string& pointer) {
   if (value.Size() == 2) {
     condition.header_value = true;
     condition.text = text_of(value[1]);
+    if (condition.text.find('\0') != std::string::npos) return bad(pointer, "must not hold a NUL");
   }
   return condition;
 }

@@ -208,8 +208,11 @@ io::Task<MethodResult> email_set(CallContext& context, const rapidjson::Value& a
   if (!in_state) co_return invalid_arguments(in_state.error());
   auto request = parse_set(context, arguments);
   if (!request) co_return std::unexpected(request.error());
-  const auto old_state = context.store.state(mail::StateType::email);
-  if (*in_state && **in_state != old_state) co_return method_error("stateMismatch");
+  auto concerned = request->destroys;
+  for (const auto& update : request->updates) concerned.push_back(update.id);
+  const auto old_state = co_await context.store.email_state_of(std::move(concerned));
+  if (!old_state) co_return method_error_of(old_state.error());
+  if (*in_state && **in_state != *old_state) co_return method_error("stateMismatch");
 
   if (!request->updates.empty()) {
     auto outcomes = co_await context.store.update(std::move(request->updates), context.effects);
@@ -236,7 +239,7 @@ io::Task<MethodResult> email_set(CallContext& context, const rapidjson::Value& a
   JsonWriter writer(out);
   writer.start_object();
   writer.member("accountId", context.account_id);
-  writer.member("oldState", old_state);
+  writer.member("oldState", *old_state);
   writer.member("newState", context.store.state(mail::StateType::email));
   write_outcomes(writer, request->created, "created", "notCreated", false);
   write_outcomes(writer, request->updated, "updated", "notUpdated", false);

@@ -124,6 +124,16 @@ void Account::on_message_gone(MailboxView& view, std::uint32_t uid) {
   bump_all();
 }
 void Account::on_behind(MailboxView&) { bump_all(); }
+void Account::on_left(MailboxView& view) {
+  if (view.sync_need() != SyncNeed::none) return;
+  if (view.index().filled()) counts_left_[view.key()] = counts_of(view);
+  // What STATUS would say: no news when it does.
+  if (const auto at = mailbox_at_.find(view.key()); at != mailbox_at_.end()) {
+    auto& status = mailboxes_[at->second].status;
+    status.messages = static_cast<std::uint32_t>(view.index().size());
+    if (view.uid_next() != 0) status.uid_next = view.uid_next();
+  }
+}
 void Account::on_reset(MailboxView& view) {
   context_.loop.logger().info("UIDVALIDITY changed", {{"mailbox", view.encoded_name()}});
   bump_all();
@@ -257,9 +267,39 @@ void cut_personal_prefix(std::vector<Mailbox>& mailboxes, std::string_view prefi
 
 }  // namespace
 
+void Account::take_list(std::vector<Mailbox> fresh) {
+  const auto differs = [](const Mailbox& a, const Mailbox& b) {
+    return a.key != b.key || a.encoded_name != b.encoded_name || a.role != b.role ||
+           a.subscribed != b.subscribed || a.selectable != b.selectable ||
+           a.status.messages != b.status.messages || a.status.unseen != b.status.unseen;
+  };
+  if (!std::equal(fresh.begin(), fresh.end(), mailboxes_.begin(), mailboxes_.end(),
+                  [&](const Mailbox& a, const Mailbox& b) { return !differs(a, b); }))
+    bump(StateType::mailbox);
+  const auto has_news = [this](const Mailbox& now) {
+    const auto* before = find_mailbox(now.key);
+    if (before == nullptr) return true;
+    if (const auto view = views_.find(now.key); view != views_.end() && view->second->attached())
+      return false;  // it hears for itself
+    const auto &a = before->status, &b = now.status;
+    return a.known && b.known &&
+           (a.messages != b.messages || a.uid_next != b.uid_next || a.uid_validity != b.uid_validity);
+  };
+  if (mailboxes_listed_ &&
+      (fresh.size() != mailboxes_.size() || std::any_of(fresh.begin(), fresh.end(), has_news))) {
+    bump(StateType::email);
+    bump(StateType::thread);
+  }
+  mailboxes_ = std::move(fresh);
+  mailbox_at_.clear();
+  for (std::size_t i = 0; i < mailboxes_.size(); ++i) mailbox_at_[mailboxes_[i].key] = i;
+  std::erase_if(counts_told_, [this](const auto& told) { return find_mailbox(told.first) == nullptr; });
+}
+
 io::Task<Result<>> Account::list_mailboxes(session::Lease& lease) {
   using imap::Capability;
   const auto capabilities = lease.capabilities();
+  counts_left_.clear();  // STATUS is newer than they are, but for views that are left from now on
   MailboxListBuilder builder;
   auto collect = [&builder](imap::Response& response) {
     if (auto* list = std::get_if<imap::ListResponse>(&response)) builder.add(*list);
@@ -299,17 +339,7 @@ io::Task<Result<>> Account::list_mailboxes(session::Lease& lease) {
   if (!personal_prefix_ && capabilities.has(Capability::namespace_))
     if (auto asked = co_await ask_personal_prefix(lease, fresh); !asked) co_return asked;
   if (personal_prefix_ && !personal_prefix_->empty()) cut_personal_prefix(fresh, *personal_prefix_);
-  auto differs = [](const Mailbox& a, const Mailbox& b) {
-    return a.key != b.key || a.encoded_name != b.encoded_name || a.role != b.role ||
-           a.subscribed != b.subscribed || a.selectable != b.selectable ||
-           a.status.messages != b.status.messages || a.status.unseen != b.status.unseen;
-  };
-  if (!std::equal(fresh.begin(), fresh.end(), mailboxes_.begin(), mailboxes_.end(),
-                  [&](const Mailbox& a, const Mailbox& b) { return !differs(a, b); }))
-    bump(StateType::mailbox);
-  mailboxes_ = std::move(fresh);
-  mailbox_at_.clear();
-  for (std::size_t i = 0; i < mailboxes_.size(); ++i) mailbox_at_[mailboxes_[i].key] = i;
+  take_list(std::move(fresh));
   // Renamed ones keep their view; those that are gone lose it.
   for (auto it = views_.begin(); it != views_.end();) {
     const auto* mailbox = find_mailbox(it->first);
@@ -359,9 +389,12 @@ io::Task<Result<>> Account::ask_mailbox_ids(session::Lease& lease, MailboxListBu
     if (!mailbox.object_id.empty()) known.emplace(mailbox.encoded_name, &mailbox);
   std::vector<std::string> unknown;
   for (const auto& mailbox : builder.finish(utf8_names)) {
-    if (!mailbox.selectable || !mailbox.status.known) continue;
+    if (!mailbox.selectable) continue;
     const auto found = known.find(mailbox.encoded_name);
-    if (found == known.end() || found->second->status.uid_validity != mailbox.status.uid_validity) {
+    // A STATUS that is left out once (RFC 5819, 2), or refused, says nothing: the mailbox is still the one it was.
+    if (found == known.end() && !mailbox.status.known) continue;
+    if (found == known.end() || (mailbox.status.uid_validity != 0 &&
+                                 found->second->status.uid_validity != mailbox.status.uid_validity)) {
       unknown.push_back(mailbox.encoded_name);
       continue;
     }
@@ -411,27 +444,19 @@ io::Task<Result<Snapshot<std::vector<MailboxData>>>> Account::mailboxes() {
   if (!listed) co_return fail(listed.error());
   const auto freshness = both(*listed, co_await catch_up());
   // From here on nothing suspends.
+  bool news = false;
   std::vector<MailboxData> all;
   all.reserve(mailboxes_.size());
   for (const auto& mailbox : mailboxes_) {
-    MailboxData data{mailbox, mailbox.status.messages, mailbox.status.unseen, 0, 0};
-    auto view = views_.find(mailbox.key);
-    const bool exact = view != views_.end() && view->second->attached() && view->second->index().filled() &&
-                       view->second->sync_need() == SyncNeed::none && !syncing_.contains(mailbox.key);
-    if (exact) {
-      data.total_emails = view->second->index().visible();
-      data.unread_emails = view->second->index().unread();
+    const auto now = counts_of(mailbox);
+    const auto [told, first] = counts_told_.try_emplace(mailbox.key, now);
+    if (!first && told->second != now) {
+      told->second = now;
+      news = true;
     }
-    data.total_threads = data.total_emails;
-    data.unread_threads = data.unread_emails;
-    if (exact) {
-      if (auto counts = view->second->thread_counts()) {
-        data.total_threads = counts->total;
-        data.unread_threads = counts->unread;
-      }
-    }
-    all.push_back(std::move(data));
+    all.push_back({mailbox, now.total_emails, now.unread_emails, now.total_threads, now.unread_threads});
   }
+  if (news) bump(StateType::mailbox);  // other numbers are never told under the same state
   co_return Snapshot<std::vector<MailboxData>>{std::move(all), state(StateType::mailbox), freshness};
 }
 

@@ -1,5 +1,5 @@
 // Email/get: fragments from the cache, the rest from the server in as few commands as it takes; threads
-// (RFC 8621, 3); blobs, piece by piece.
+// (RFC 8621, 3).
 #include <algorithm>
 #include <functional>
 #include <set>
@@ -76,7 +76,8 @@ ThreadKey thread_of(const imap::FetchData& data, const imap::CapabilitySet& capa
                     const EmailKey& id) {
   if (data.thread_id) return stable_hash64("objectid\n" + *data.thread_id) | 1;
   if (data.gm_thrid) return stable_hash64("gmail\n" + std::to_string(*data.gm_thrid)) | 1;
-  if (capabilities.has(imap::Capability::objectid)) return thread_key_of({}, id);  // THREADID NIL
+  // THREADID NIL; but data that weren't asked for (a flag that somebody sets) come without it, and tell nothing.
+  if (capabilities.has(imap::Capability::objectid)) return data.internal_date ? thread_key_of({}, id) : 0;
   for (const auto& section : data.sections)
     if (is_header(section.section)) return thread_key_of(section.data.value_or(""), id);
   return 0;
@@ -241,7 +242,8 @@ void Account::assemble(Wanted& wanted, Gathering& gathering) {
     source.received_at = entry->received;
     source.thread = entry->thread;
     item.fragment = std::make_shared<const Fragment>(gathering.plan.render(source));
-    if (gathering.plan.cacheable) context_.fragments.put({key_, item.id, gathering.key}, item.fragment);
+    if (gathering.plan.cacheable && source.whole)
+      context_.fragments.put({key_, item.id, gathering.key}, item.fragment);
   }
   if (item.fragment == nullptr) return;
   item.found = true;
@@ -322,6 +324,15 @@ io::Task<Result<>> Account::fetch_sections(ViewPtr view, std::map<std::uint32_t,
       co_return Result<>{};
     });
     if (!fetched) co_return fetched;
+    for (auto uid : uids.to_vector()) {
+      const auto it = sources.find(uid);
+      if (it == sources.end()) continue;
+      std::set<std::string_view> came;
+      for (const auto& [section, octets_of_it] : it->second.sections) came.insert(section);
+      it->second.whole = std::all_of(sections.begin(), sections.end(), [&](const WantedSection& wanted) {
+        return came.contains(wanted.section);
+      });
+    }
   }
   co_return Result<>{};
 }
@@ -411,104 +422,6 @@ io::Task<Result<Snapshot<std::vector<ThreadData>>>> Account::threads(std::vector
   }
   found.state = state(StateType::thread);
   co_return found;
-}
-
-// --- Blobs ---
-
-class AccountBlobReader final : public BlobReader {
- public:
-  AccountBlobReader(std::shared_ptr<Account> account, ViewPtr view, Place place, BlobKey blob,
-                    std::uint64_t size)
-      : account_(std::move(account)),
-        view_(std::move(view)),
-        place_(place),
-        blob_(std::move(blob)),
-        size_(size),
-        decoder_(blob_.encoding) {}
-
-  std::optional<std::uint64_t> size() const override {
-    return blob_.section.empty() ? std::optional(size_) : std::nullopt;
-  }
-
-  io::Task<Result<std::string>> next() override {
-    // A piece can decode to nothing (white space only): go on until there is something to say.
-    while (!ended_) {
-      std::string piece;
-      bool answered = false;
-      auto fetched = co_await account_->on_mailbox(
-          view_, [this, &piece, &answered](session::Lease& lease) -> io::Task<Result<>> {
-            if (view_->uid_validity() != place_.uid_validity) co_return fail(Errc::not_found);
-            imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
-            fetch.sp()
-                .number(place_.uid)
-                .raw(" (UID BODY.PEEK[" + blob_.section + "]<" + std::to_string(offset_) + "." +
-                     std::to_string(imap::body_piece_bytes) + ">)");
-            fetch.expect(content_fetch);
-            co_return co_await run(lease, fetch, [this, &piece, &answered](imap::Response& response) {
-              auto* answer = std::get_if<imap::FetchResponse>(&response);
-              if (answer == nullptr || answer->data.uid != place_.uid) return;
-              for (auto& section : answer->data.sections) {
-                if (section.section != blob_.section || section.origin.value_or(0) != offset_) continue;
-                piece = section.data.value_or("");
-                answered = true;
-              }
-            });
-          });
-      if (!fetched) co_return fail(fetched.error());
-      if (!answered) co_return fail(Errc::not_found);
-      offset_ += piece.size();
-      ended_ = piece.size() < imap::body_piece_bytes;
-      std::string decoded;
-      if (blob_.section.empty()) {
-        decoded = std::move(piece);
-      } else {
-        decoder_.feed(piece, decoded);
-        if (ended_) decoder_.finish(decoded);
-      }
-      if (!decoded.empty()) co_return decoded;
-    }
-    co_return std::string{};
-  }
-
- private:
-  std::shared_ptr<Account> account_;
-  ViewPtr view_;
-  const Place place_;
-  const BlobKey blob_;
-  const std::uint64_t size_;
-  TransferDecoder decoder_;
-  std::uint64_t offset_ = 0;
-  bool ended_ = false;
-};
-
-io::Task<Result<std::pair<ViewPtr, Place>>> Account::locate(EmailKey id) {
-  for (int i = 0; i < place_tries_max; ++i) {
-    const auto place = place_of(id);
-    auto view = co_await view_of(place.mailbox);
-    if (!view) co_return fail(view.error());
-    if (auto attached = co_await attach_current(*view); !attached) co_return fail(attached.error());
-    if (visible_entry(**view, place) != nullptr) co_return std::pair(std::move(*view), place);
-    if (place_of(id) == place) break;
-  }
-  co_return fail(Errc::not_found);
-}
-
-io::Task<Result<std::unique_ptr<BlobReader>>> Account::open_blob(BlobKey blob) {
-  auto located = co_await locate(blob.email);
-  if (!located) co_return fail(located.error());
-  auto& [view, place] = *located;
-  const auto* entry = visible_entry(*view, place);
-  if (entry != nullptr && !entry->is_known()) {
-    std::map<std::uint32_t, MessageSource> sources;
-    sources[place.uid].id = blob.email;
-    std::uint64_t octets = 0;
-    if (auto fetched = co_await fetch_sources(view, FetchPlan{}, sources, octets); !fetched)
-      co_return fail(fetched.error());
-    entry = visible_entry(*view, place);
-  }
-  if (entry == nullptr) co_return fail(Errc::not_found);
-  co_return std::make_unique<AccountBlobReader>(shared_from_this(), view, place, std::move(blob),
-                                                entry->size);
 }
 
 }  // namespace postern::mail

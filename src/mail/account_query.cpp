@@ -59,15 +59,20 @@ bool has_kind(const Filter& filter, Filter::Kind kind) {
 io::Task<Result<UidList>> Account::search(ViewPtr view, Filter filter) {
   UidList uids;
   imap::StatusResponse refusal;
-  auto done =
-      co_await on_mailbox(view, [&filter, &uids, &refusal](session::Lease& lease) -> io::Task<Result<>> {
+  auto done = co_await on_mailbox(
+      view, [&view, &filter, &uids, &refusal](session::Lease& lease) -> io::Task<Result<>> {
         const auto capabilities = lease.capabilities();
         uids.clear();
         auto command = search_command(filter, capabilities);
+        // The server is there, but these words are none that a SEARCH can say: too many, or with a NUL.
+        if (!command) co_return fail(Errc::unsupported_filter, command.error().to_string());
         co_return co_await run(
             lease, command,
-            [&uids](imap::Response& response) {
-              if (auto found = search_result(response)) uids.insert(uids.end(), found->begin(), found->end());
+            [&view, &uids](imap::Response& response) {
+              auto found = search_result(response);
+              // No more than there are messages, however many answers come.
+              if (found && uids.size() + found->size() <= view->exists())
+                uids.insert(uids.end(), found->begin(), found->end());
             },
             &refusal);
       });
@@ -193,14 +198,24 @@ io::Task<Result<std::vector<Account::Found>>> Account::results_of(const EmailQue
     if (decided.kind != Filter::Kind::never) scope.emplace_back(mailbox.key, std::move(decided));
   }
   std::vector<Found> parts;
+  std::optional<Error> refused;
   for (auto& [key, filter] : scope) {
     auto view = co_await view_of(key);
     if (!view) {
       if (view.error().code == make_error_code(Errc::not_found)) continue;  // gone since the list was made
       co_return fail(view.error());
     }
-    auto found = co_await result_of(*view, filter, query.sort);
     // One mailbox of many that can't be opened (no right to read it) must not hide the others.
+    if (scope.size() > 1) {
+      if (auto attached = co_await attach(*view, &query.sort); !attached) {
+        refused = attached.error();
+        if (refused->code == make_error_code(Errc::not_found) ||
+            refused->code == make_error_code(Errc::server_refused))
+          continue;
+        co_return fail(*refused);
+      }
+    }
+    auto found = co_await result_of(*view, filter, query.sort);
     if (!found && scope.size() > 1 && found.error().code == make_error_code(Errc::not_found)) continue;
     if (!found) co_return fail(found.error());
     // Results of several mailboxes are merged by keys of our own.
@@ -208,6 +223,7 @@ io::Task<Result<std::vector<Account::Found>>> Account::results_of(const EmailQue
       if (auto loaded = co_await load_sort_keys(*view, query.sort); !loaded) co_return fail(loaded.error());
     parts.push_back(std::move(*found));
   }
+  if (parts.empty() && refused) co_return fail(*refused);
   if (query.collapse_threads) {
     for (auto& part : parts) {
       auto loaded = co_await load_threads(part.view);
@@ -224,7 +240,6 @@ io::Task<Result<EmailQueryResult>> Account::query(EmailQuery query) {
     co_return fail(Errc::unsupported_filter, "hasAttachment");
   if (query.sort.keys.empty()) query.sort = Sort::newest_first();
   if (auto listed = co_await refresh_mailboxes(any_age); !listed) co_return fail(listed.error());
-  auto state_before = state(StateType::email);
   auto parts = co_await results_of(query);
   if (!parts) co_return fail(parts.error());
   // From here on nothing suspends.
@@ -235,10 +250,12 @@ io::Task<Result<EmailQueryResult>> Account::query(EmailQuery query) {
   else
     result = slice(query, merged(query, *parts), status);
   if (!status) co_return fail(status.error());
-  // A change that came to one mailbox while another was waited for isn't in the result: so not in its state either.
+  // A change that came to one mailbox while another was waited for isn't in the result: so not in its state either,
+  // and others may have been given other ids under the one before.
   const bool unchanged = std::all_of(parts->begin(), parts->end(),
                                      [](const Found& part) { return part.version == part.view->version(); });
-  result.query_state = unchanged ? state(StateType::email) : std::move(state_before);
+  result.query_state = state(StateType::email);
+  if (!unchanged) result.query_state += "-" + std::to_string(++mixed_states_);
   for (const auto& part : *parts) {
     result.freshness = both(result.freshness, part.freshness);
     fill_behind(part.view);

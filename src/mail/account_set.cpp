@@ -83,6 +83,18 @@ std::pair<std::string, std::string> set_error_of(const Error& error, const imap:
 
 }  // namespace
 
+// A mailbox that can't be brought into step isn't changed either: its changes say so.
+io::Task<Result<std::string>> Account::email_state_of(std::vector<EmailKey> ids) {
+  if (auto listed = co_await refresh_mailboxes(any_age); !listed) co_return fail(listed.error());
+  std::set<MailboxKey> mailboxes;
+  for (const auto& id : ids) mailboxes.insert(place_of(id).mailbox);
+  for (auto key : mailboxes) {
+    if (find_mailbox(key) == nullptr) continue;
+    if (auto view = co_await view_of(key); view) (void)co_await attach(*view);
+  }
+  co_return state(StateType::email);
+}
+
 io::Task<Result<std::vector<SetOutcome>>> Account::update(std::vector<EmailUpdate> updates,
                                                           EffectsHook effects) {
   std::vector<Change> changes(updates.size());
@@ -318,8 +330,12 @@ io::Task<> Account::move_messages(session::Lease& lease, MailboxKey target, std:
     if (built)
       done = co_await lease.execute(
           std::move(*built),
-          [&take](imap::Response& response) {
-            if (auto* status = std::get_if<imap::StatusResponse>(&response)) take(status->code);
+          [&](imap::Response& response) {
+            auto* status = std::get_if<imap::StatusResponse>(&response);
+            if (status == nullptr) return;
+            take(status->code);
+            // RFC 6851, 4.3: COPYUID comes before the EXPUNGEs, so that nobody finds the message nowhere.
+            if (can_move && copied) follow_moves(target, *copied, those, can_move);
           },
           &refusal);
     if (done)
@@ -328,25 +344,39 @@ io::Task<> Account::move_messages(session::Lease& lease, MailboxKey target, std:
       fail_all(those, done.error(), refusal);
     // A message is where the copy is only once the original is gone.
     if (done && !can_move) co_await expunge_messages(lease, those);
-    // The id goes on meaning the message where it is now (RFC 8621, 4: ids don't change by moving). What a MOVE that
-    // broke off has told counts, too.
-    if (copied && copied->source.size() == copied->destination.size()) {
-      std::map<std::uint32_t, std::uint32_t> to;
-      for (std::size_t i = 0; i < copied->source.size(); ++i) to[copied->source[i]] = copied->destination[i];
-      for (auto* change : those) {
-        auto it = to.find(change->place.uid);
-        if (it == to.end() || (!can_move && change->failed())) continue;
-        origin_of_.erase(change->place);
-        add_redirect(change->id, Place{target, copied->uid_validity, it->second});
-        change->moved = true;
-      }
-    }
+    // What a MOVE that broke off has told counts, too.
+    if (copied) follow_moves(target, *copied, those, can_move);
     std::erase_if(those, [](const Change* change) { return change->moved; });
     find_lost(those, [this](const EmailKey& id) { return place_of(id); });
     bump(StateType::email);
     bump(StateType::mailbox);
   }
   counts_moved_ = true;
+}
+
+// The id goes on meaning the message where it is now (RFC 8621, 4: ids don't change by moving).
+void Account::follow_moves(MailboxKey target, const imap::CopyUid& copied,
+                           const std::vector<Change*>& changes, bool can_move) {
+  if (copied.source.size() != copied.destination.size()) return;
+  std::map<std::uint32_t, std::uint32_t> to;
+  for (std::size_t i = 0; i < copied.source.size(); ++i) to[copied.source[i]] = copied.destination[i];
+  for (auto* change : changes) {
+    auto it = to.find(change->place.uid);
+    if (it == to.end() || change->moved || (!can_move && change->failed())) continue;
+    origin_of_.erase(change->place);
+    add_redirect(change->id, Place{target, copied.uid_validity, it->second});
+    change->moved = true;
+    expect_at(target, it->second);
+  }
+}
+
+// What STATUS will say of the mailbox that a message was moved to: no news then.
+void Account::expect_at(MailboxKey target, std::uint32_t uid) {
+  const auto at = mailbox_at_.find(target);
+  if (at == mailbox_at_.end() || !mailboxes_[at->second].status.known) return;
+  auto& status = mailboxes_[at->second].status;
+  ++status.messages;
+  if (status.uid_next != 0) status.uid_next = std::max(status.uid_next, uid + 1);
 }
 
 // \Deleted, then UID EXPUNGE of exactly these. Without UIDPLUS nothing is expunged: a plain EXPUNGE would take

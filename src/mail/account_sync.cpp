@@ -59,6 +59,24 @@ io::Task<Freshness> Account::catch_up() {
   co_return freshness;
 }
 
+Account::Counts Account::counts_of(MailboxView& view) {
+  Counts counts{view.index().visible(), view.index().unread(), view.index().visible(), view.index().unread()};
+  if (auto threads = view.thread_counts()) {
+    counts.total_threads = threads->total;
+    counts.unread_threads = threads->unread;
+  }
+  return counts;
+}
+
+Account::Counts Account::counts_of(const Mailbox& mailbox) {
+  const auto view = views_.find(mailbox.key);
+  if (view != views_.end() && view->second->attached() && view->second->index().filled() &&
+      view->second->sync_need() == SyncNeed::none && !syncing_.contains(mailbox.key))
+    return counts_of(*view->second);
+  if (const auto left = counts_left_.find(mailbox.key); left != counts_left_.end()) return left->second;
+  return {mailbox.status.messages, mailbox.status.unseen, mailbox.status.messages, mailbox.status.unseen};
+}
+
 io::Task<Result<>> Account::sync(session::Lease& lease, ViewPtr view, const Sort* cold_sort) {
   const auto key = view->key();
   while (true) {
@@ -113,6 +131,8 @@ io::Task<Result<>> Account::sync_list(session::Lease& lease, ViewPtr view, const
   const bool sorted = cold && cold_sort != nullptr && server_can_sort(*cold_sort, capabilities);
   if (cold && cold_sort != nullptr && !sorted) {
     const auto exists = view->exists();
+    const auto expunges = view->expunges();
+    bool beyond = false;  // more than the server counts
     std::vector<imap::FetchData> all;
     imap::CommandBuilder fetch("UID FETCH", capabilities);
     fetch.raw(" 1:* ").raw(index_items).expect(imap::Expect::fetch);
@@ -120,12 +140,14 @@ io::Task<Result<>> Account::sync_list(session::Lease& lease, ViewPtr view, const
     auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {
       auto* data = std::get_if<imap::FetchResponse>(&response);
       if (data == nullptr || !data->data.uid) return;
+      beyond = beyond || uids.size() >= exists;
+      if (beyond) return;
       uids.push_back(*data->data.uid);
       all.push_back(std::move(data->data));
     });
     if (!fetched) co_return fetched;
     // An EXPUNGE in the middle spoke of numbers that nobody knew yet: then the list is asked for once more.
-    if (view->exists() == exists && uids.size() == exists) {
+    if (!beyond && view->exists() == exists && view->expunges() == expunges && uids.size() == exists) {
       view->take_uid_list(std::move(uids));
       for (const auto& data : all) view->on_fetch(data);
       co_return Result<>{};

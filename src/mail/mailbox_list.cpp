@@ -138,11 +138,13 @@ Role role_of_name(std::string_view utf8_name) {
 
 void MailboxListBuilder::add(const imap::ListResponse& response) {
   if (response.mailbox.empty()) return;
+  // Beyond the bound nothing is kept, whatever the server goes on to send.
+  const bool room = subscribed_.size() < mailboxes_max;
   if (response.command == "LSUB") {
-    subscribed_[response.mailbox] = true;
+    if (room) subscribed_[response.mailbox] = true;
     return;
   }
-  if (has(response, "\\subscribed")) subscribed_[response.mailbox] = true;
+  if (room && has(response, "\\subscribed")) subscribed_[response.mailbox] = true;
   if (listed_.size() >= mailboxes_max && !listed_.contains(response.mailbox)) {
     truncated_ = true;
     return;
@@ -152,6 +154,7 @@ void MailboxListBuilder::add(const imap::ListResponse& response) {
 }
 
 void MailboxListBuilder::add(const imap::StatusDataResponse& response) {
+  if (status_.size() >= mailboxes_max && !status_.contains(response.mailbox)) return;
   auto& kept = status_[response.mailbox];
   // An id may come by itself.
   auto id = response.mailbox_id ? response.mailbox_id : std::move(kept.mailbox_id);

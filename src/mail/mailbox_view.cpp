@@ -3,8 +3,18 @@
 #include "postern/mail/mailbox_view.hpp"
 
 #include <algorithm>
+#include <random>
+#include <utility>
 
 namespace postern::mail {
+namespace {
+
+std::uint32_t made_up_validity() {
+  std::random_device random;
+  return random() | 0x80000000u;
+}
+
+}  // namespace
 
 MailboxView::MailboxView(MailboxKey key, std::string encoded_name, ViewEvents& events)
     : key_(key), encoded_name_(std::move(encoded_name)), events_(events) {}
@@ -228,7 +238,7 @@ std::size_t MailboxView::memory_bytes() const {
 // --- What the server says ---
 
 std::optional<session::SelectParameters> MailboxView::select_parameters() const {
-  if (!index_.listed() || relist_ || uid_validity_ == 0 || modseq_ == 0) return std::nullopt;
+  if (!index_.listed() || relist_ || !validity_told_ || modseq_ == 0) return std::nullopt;
   session::SelectParameters parameters{uid_validity_, modseq_, {}};
   imap::UidSet known;
   for (const auto& entry : index_.entries()) known.add(entry.uid);
@@ -254,7 +264,9 @@ void MailboxView::on_selected(const session::SelectInfo& info) {
     reset();
     events_.on_reset(*this);
   }
-  uid_validity_ = info.uid_validity;
+  // UIDs of this selection and ids made of them end with it, where the server doesn't say how long they hold.
+  validity_told_ = info.uid_validity != 0;
+  uid_validity_ = validity_told_ ? info.uid_validity : made_up_validity();
   exists_ = info.exists;
   const auto modseq = info.highest_modseq.value_or(0);
   selected_modseq_ = modseq;
@@ -295,6 +307,7 @@ void MailboxView::messages_gone(const UidList& ascending) {
 
 void MailboxView::on_expunge(std::uint32_t seq) {
   if (selecting_) return;
+  ++expunges_;
   if (exists_ > 0) --exists_;
   if (!index_.listed() || seq > index_.size()) return;  // one that had not been asked about yet
   if (const auto* entry = index_.at_seq(seq)) messages_gone({entry->uid});
@@ -311,6 +324,7 @@ void MailboxView::on_vanished(const imap::VanishedResponse& vanished) {
   if (vanished.earlier || selecting_) return;
   // RFC 7162, 3.2.10.2: each UID lowers the count by one, whether we had seen it or not.
   const auto count = vanished.uids.count();
+  expunges_ += count;
   exists_ = count >= exists_ ? 0 : exists_ - static_cast<std::uint32_t>(count);
   if (index_.listed() && gone.size() < count && exists_ < index_.size()) relist_ = true;
 }
@@ -326,7 +340,7 @@ void MailboxView::on_fetch(const imap::FetchData& data) {
   bool arrived = false;
   if (uid > index_.largest_uid() && !selecting_) {
     // The sequence number tells whether it is really the next one, or some lie between.
-    if (data.seq != index_.size() + 1) return;
+    if (data.seq != index_.size() + 1 || data.seq > exists_) return;
     index_.append_uid(uid);
     uid_next_ = std::max(uid_next_, uid + 1);
     arrived = true;
@@ -371,8 +385,8 @@ void MailboxView::on_modseq(std::uint64_t highest) {
 }
 
 void MailboxView::on_deselected() {
-  attached_ = false;
   selecting_ = false;
+  if (std::exchange(attached_, false)) events_.on_left(*this);
 }
 
 }  // namespace postern::mail

@@ -77,6 +77,9 @@ struct InstantMailstore final : mail::Mailstore {
     for (auto key : keys) found.data.push_back({key, {first}});
     co_return found;
   }
+  io::Task<Result<std::string>> email_state_of(std::vector<mail::EmailKey>) override {
+    co_return state(mail::StateType::email);
+  }
   io::Task<Result<std::vector<mail::SetOutcome>>> update(std::vector<mail::EmailUpdate> updates,
                                                          mail::EffectsHook) override {
     for (const auto& update : updates) {

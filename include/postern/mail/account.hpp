@@ -60,6 +60,7 @@ class Account final : public Mailstore,
   io::Task<Result<Snapshot<std::vector<EmailItem>>>> fetch(std::vector<EmailKey> ids,
                                                            FetchPlan plan) override;
   io::Task<Result<Snapshot<std::vector<ThreadData>>>> threads(std::vector<ThreadKey> keys) override;
+  io::Task<Result<std::string>> email_state_of(std::vector<EmailKey> ids) override;
   io::Task<Result<std::vector<SetOutcome>>> update(std::vector<EmailUpdate> updates,
                                                    EffectsHook effects) override;
   io::Task<Result<std::vector<SetOutcome>>> destroy(std::vector<EmailKey> ids, EffectsHook effects) override;
@@ -102,6 +103,15 @@ class Account final : public Mailstore,
   io::Task<Result<Freshness>> attach(ViewPtr view, const Sort* cold_sort = nullptr);
   // The same for what stale views can't do.
   io::Task<Result<>> attach_current(ViewPtr view);
+  struct Counts {
+    std::uint64_t total_emails = 0, unread_emails = 0, total_threads = 0, unread_threads = 0;
+    friend bool operator==(const Counts&, const Counts&) = default;
+  };
+  // The newest that is known: the view's, what it said when it was left, or STATUS.
+  Counts counts_of(const Mailbox& mailbox);
+  static Counts counts_of(MailboxView& view);
+  // A list that differs from the one before changes states: Emails have come or gone where nobody hears them.
+  void take_list(std::vector<Mailbox> fresh);
   // Brings the views that hear their mailbox into step, so that their counts are those of now.
   io::Task<Freshness> catch_up();
   io::Task<Result<>> sync(session::Lease& lease, ViewPtr view, const Sort* cold_sort);
@@ -137,6 +147,8 @@ class Account final : public Mailstore,
   io::Task<Result<>> fetch_sections(ViewPtr view, std::map<std::uint32_t, MessageSource>& sources,
                                     const FetchPlan& plan, std::uint64_t& octets);
   io::Task<Result<Freshness>> load_threads(ViewPtr view);
+
+  // --- account_blob.cpp ---
   // Where the blob's message is; not_found.
   io::Task<Result<std::pair<ViewPtr, Place>>> locate(EmailKey id);
 
@@ -151,6 +163,9 @@ class Account final : public Mailstore,
   void plan_mailboxes(Change& change);
   io::Task<> store_keywords(session::Lease& lease, std::vector<Change*>& changes);
   io::Task<> move_messages(session::Lease& lease, MailboxKey target, std::vector<Change*> changes);
+  void follow_moves(MailboxKey target, const imap::CopyUid& copied, const std::vector<Change*>& changes,
+                    bool can_move);
+  void expect_at(MailboxKey target, std::uint32_t uid);
   io::Task<> expunge_messages(session::Lease& lease, std::vector<Change*> changes);
 
   // --- ViewEvents ---
@@ -159,11 +174,15 @@ class Account final : public Mailstore,
   void on_message_hidden(MailboxView& view, std::uint32_t uid) override;
   void on_message_gone(MailboxView& view, std::uint32_t uid) override;
   void on_behind(MailboxView& view) override;
+  void on_left(MailboxView& view) override;
   void on_reset(MailboxView& view) override;
 
   AccountContext context_;
   const store::AccountKey key_;
   const std::string login_;
+  // By mailbox: of views that were left since the list was asked for, and as they were told last. Both hear of views
+  // that end, and outlive them.
+  std::unordered_map<MailboxKey, Counts> counts_left_, counts_told_;
   std::shared_ptr<session::Pool> pool_;  // views tell it when they end
   std::vector<Mailbox> mailboxes_;
   std::optional<std::string> personal_prefix_;  // once it has been asked for
@@ -193,6 +212,7 @@ class Account final : public Mailstore,
   std::unordered_map<Place, Place, PlaceHash> current_of_, origin_of_;
   store::StateCounters counters_;
   bool counters_dirty_ = false;
+  std::uint64_t mixed_states_ = 0;  // query states that are none of a counter's
 };
 
 }  // namespace postern::mail

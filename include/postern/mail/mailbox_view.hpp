@@ -33,6 +33,8 @@ class ViewEvents {
   virtual void on_message_gone(MailboxView& view, std::uint32_t uid) = 0;
   // The server counts what the view has yet to ask about: something is new, and not known.
   virtual void on_behind(MailboxView& view) = 0;
+  // The mailbox isn't heard any more; what the view knows is from now.
+  virtual void on_left(MailboxView& view) = 0;
   // Nothing known of the mailbox holds any more (UIDVALIDITY changed).
   virtual void on_reset(MailboxView& view) = 0;
 };
@@ -60,10 +62,13 @@ class MailboxView final : public session::MailboxObserver {
   void rename(std::string encoded_name) { encoded_name_ = std::move(encoded_name); }
   bool attached() const { return attached_; }
   std::uint32_t uid_validity() const { return uid_validity_; }
+  std::uint32_t uid_next() const { return uid_next_; }  // 0: the server doesn't tell
   std::uint64_t modseq() const { return modseq_; }
   const imap::Flags& permanent_flags() const { return permanent_flags_; }
   bool read_only() const { return read_only_; }
   std::uint32_t exists() const { return exists_; }
+  // How many have gone while the mailbox was heard: with exists(), whether a list is still that of now.
+  std::uint64_t expunges() const { return expunges_; }
   // Does a STATUS say that nothing has come or gone since this view was right?
   bool is_current(const MailboxStatus& status) const {
     if (attached_ && sync_need() == SyncNeed::none) return true;
@@ -156,6 +161,8 @@ class MailboxView final : public session::MailboxObserver {
   std::uint64_t version_ = 1, modseq_ = 0, selected_modseq_ = 0, uses_ = 0;
   std::uint32_t uid_validity_ = 0, uid_next_ = 0, exists_ = 0;
   bool attached_ = false, selecting_ = false, read_only_ = false;
+  bool validity_told_ = false;
+  std::uint64_t expunges_ = 0;
   bool relist_ = false;  // the list of UIDs doesn't fit the server's count
   std::uint64_t thread_counts_version_ = 0;
   ThreadCounts thread_counts_;

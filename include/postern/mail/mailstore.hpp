@@ -87,6 +87,7 @@ struct MessageSource {
   std::shared_ptr<const imap::BodyStructure> body_structure;
   std::optional<std::string> preview;                         // the server's own (RFC 8970)
   std::vector<std::pair<std::string, std::string>> sections;  // "1" -> its octets (cut where so asked)
+  bool whole = true;  // false: the server has left out a section that was asked for
 };
 
 struct WantedSection {
@@ -175,6 +176,9 @@ class Mailstore {
   virtual io::Task<Result<Snapshot<std::vector<EmailItem>>>> fetch(std::vector<EmailKey> ids,
                                                                    FetchPlan plan) = 0;
   virtual io::Task<Result<Snapshot<std::vector<ThreadData>>>> threads(std::vector<ThreadKey> keys) = 0;
+  // The Email state once the mailboxes of these messages are in step with the server: what is known just before
+  // they are changed (oldState of RFC 8620, 5.3).
+  virtual io::Task<Result<std::string>> email_state_of(std::vector<EmailKey> ids) = 0;
   // Writes need a server: nothing is changed by what is stale.
   virtual io::Task<Result<std::vector<SetOutcome>>> update(std::vector<EmailUpdate> updates,
                                                            EffectsHook effects) = 0;

@@ -20,6 +20,7 @@ struct FakeMailstore final : mail::Mailstore {
   mail::Freshness freshness = mail::Freshness::current;
   const rapidjson::Value* misuse = nullptr;  // what a buggy method uses as an object
   int email_state = 1;
+  int unheard = 0;  // changes that are heard of only when the mailbox is opened
 
   std::string state(mail::StateType) override { return std::to_string(email_state); }
   io::Task<Result<mail::Snapshot<std::vector<mail::MailboxData>>>> mailboxes() override {
@@ -70,6 +71,10 @@ struct FakeMailstore final : mail::Mailstore {
     std::vector<mail::ThreadData> all;
     for (auto key : keys) all.push_back({key, key == 5 ? ids : std::vector<mail::EmailKey>{}});
     co_return mail::Snapshot<std::vector<mail::ThreadData>>{std::move(all), "t7", freshness};
+  }
+  io::Task<Result<std::string>> email_state_of(std::vector<mail::EmailKey> all) override {
+    if (!all.empty()) email_state += std::exchange(unheard, 0);
+    co_return std::to_string(email_state);
   }
   io::Task<Result<std::vector<mail::SetOutcome>>> update(std::vector<mail::EmailUpdate> all,
                                                          mail::EffectsHook) override {

@@ -162,8 +162,8 @@ TEST_F(ApiTest, QueryArguments) {
        {R"("filter":{"before":"2020-13-01T00:00:00Z"})", R"("filter":{"before":"yesterday"})",
         R"("filter":{"minSize":-1})", R"("filter":[])", R"("filter":{"operator":"XOR","conditions":[]})",
         R"("filter":{"operator":"AND"})", R"("filter":{"header":[]})", R"("filter":{"header":["a:b"]})",
-        R"("filter":{"inMailbox":"no id!"})", R"("sort":{})", R"("sort":[{}])", R"("limit":-1)",
-        R"("position":1.5)", R"("anchor":5)", R"("x":1)"})
+        R"("filter":{"header":["a","\u0000"]})", R"("filter":{"inMailbox":"no id!"})", R"("sort":{})",
+        R"("sort":[{}])", R"("limit":-1)", R"("position":1.5)", R"("anchor":5)", R"("x":1)"})
     EXPECT_THAT(call("Email/query", R"({"accountId":"A1",)" + wrong + "}"), HasSubstr("invalidArguments"))
         << wrong;
   EXPECT_THAT(call("Email/query", R"({"accountId":"A1","sort":[{"property":"shoeSize"}]})"),
@@ -226,6 +226,16 @@ TEST_F(ApiTest, SetPatches) {
     EXPECT_THAT(text, HasSubstr("notUpdated\":{\"" + id)) << wrong;
     EXPECT_THAT(text, ::testing::AnyOf(HasSubstr("invalidPatch"), HasSubstr("invalidProperties"))) << wrong;
   }
+}
+
+TEST_F(ApiTest, SetStatesAreThoseOfTheMailboxAsItIs) {
+  const auto id = mail::email_id(store.ids[0]);
+  const auto update = R"({"accountId":"A1","ifInState":"1","update":{")" + id + R"(":{"keywords":{}}}})";
+  store.unheard = 3;  // by others
+  EXPECT_THAT(call("Email/set", update), HasSubstr("stateMismatch"));
+  EXPECT_TRUE(store.updates.empty());
+  store.email_state = 1;
+  EXPECT_THAT(call("Email/set", update), HasSubstr(R"("oldState":"1","newState":"2")"));
 }
 
 TEST_F(ApiTest, SetStates) {

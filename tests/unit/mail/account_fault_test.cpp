@@ -229,6 +229,28 @@ TEST_F(AccountFaultTest, SearchesOfAFilterAreBounded) {
   EXPECT_EQ(over.error().code, make_error_code(Errc::unsupported_filter));
 }
 
+TEST_F(AccountFaultTest, WordsThatNoSearchCanSayAreTheClients) {
+  open();
+  const auto search = [&](std::string text) {
+    EmailQuery query;
+    query.filter.kind = Filter::Kind::all_of;
+    query.filter.children.resize(2);
+    query.filter.children[0].kind = Filter::Kind::in_mailbox;
+    query.filter.children[0].mailboxes = {inbox};
+    query.filter.children[1].kind = Filter::Kind::subject;
+    query.filter.children[1].text = std::move(text);
+    query.limit = 10;
+    return await(account->query(query));
+  };
+  EXPECT_TRUE(search("word"));
+  for (const auto& text : {std::string("a\0b", 3), std::string(10'000, 'x')}) {
+    const auto found = search(text);
+    ASSERT_FALSE(found);
+    EXPECT_EQ(found.error().code, make_error_code(Errc::unsupported_filter));
+  }
+  EXPECT_EQ(commands()["UID SEARCH"], 1u);
+}
+
 TEST_F(AccountFaultTest, NoThreadHasTheKeyOfThoseThatAreUnknown) {
   open();
   auto threads = await(account->threads({0}));
@@ -318,6 +340,94 @@ TEST_F(AccountFaultTest, AMessageOfManyPartsIsReadInSeveralCommands) {
   ASSERT_TRUE(items->data[0].found && items->data[1].found);
   EXPECT_EQ(items->data[0].fragment->bytes, expected);
   EXPECT_EQ(commands()["UID FETCH"], 5u);  // the headers, three lines of sections, and the other message's
+}
+
+TEST_F(AccountFaultTest, ASectionThatIsLeftOutIsAskedForAgain) {
+  open();
+  auto plan = field_plan("SUBJECT", "sections-");
+  plan.more = [](const MessageSource&) { return std::vector<WantedSection>{{"1", 100}}; };
+  plan.render = [](const MessageSource& source) {
+    return Fragment{source.sections.empty() ? "nothing" : "something", {}, {}};
+  };
+  imapd->control("on UID FETCH nth=2 do reply OK nothing of that");
+  auto items = await(account->fetch({ids[0]}, plan));
+  ASSERT_TRUE(items && items->data[0].found);
+  EXPECT_EQ(items->data[0].fragment->bytes, "nothing");
+  items = await(account->fetch({ids[0]}, plan));
+  ASSERT_TRUE(items && items->data[0].found);
+  EXPECT_EQ(items->data[0].fragment->bytes, "something");
+}
+
+TEST_F(AccountFaultTest, OneCameAndOneWentWhileTheListWasFetched) {
+  options.capabilities = testimapd::capabilities_of("minimal");  // without SORT the first FETCH is the list
+  start();
+  inbox = mailbox("INBOX");
+  imapd->control("on UID FETCH do expunge_at 18 15");
+  imapd->control("on UID FETCH do run_after deliver alice INBOX");
+  ids = page(inbox, 0, 30).ids;
+  ASSERT_TRUE(pump_until([&] {
+    ids = page(inbox, 0, 30).ids;
+    return ids.size() == 20;
+  }));
+  EXPECT_THAT(ids, Not(Contains(EmailKey{inbox, options.uidvalidity, 15})));
+  EXPECT_THAT(ids, Contains(EmailKey{inbox, options.uidvalidity, 21}));
+}
+
+TEST_F(AccountFaultTest, AMailboxThatMayNotBeReadDoesntHideTheOthers) {
+  open();
+  imapd->control("on SELECT do reply NO [NOPERM] not yours");  // Archive, the first that isn't open
+  EmailQuery query;
+  query.limit = 100;
+  auto result = await(account->query(query));
+  ASSERT_TRUE(result) << result.error().to_string();
+  EXPECT_EQ(result->total, 25u);
+}
+
+TEST_F(AccountFaultTest, AFlagThatIsSetMeanwhileIsNoThread) {
+  open();
+  const EmailKey id{inbox, options.uidvalidity, 20};
+  const auto thread_of = [&](std::string signature) {
+    auto plan = field_plan("SUBJECT", std::move(signature));
+    plan.thread = true;
+    plan.render = [](const MessageSource& source) { return Fragment{thread_id(source.thread), {}, {}}; };
+    auto items = await(account->fetch({id}, plan));
+    return items && items->data[0].found ? items->data[0].fragment->bytes : "";
+  };
+  imapd->control("on UID FETCH do after * 20 FETCH (UID 20 FLAGS (\\Seen))");
+  const auto with_flag = thread_of("a");
+  account.reset();
+  fragments.clear();
+  open_account();
+  EXPECT_EQ(thread_of("b"), with_flag);
+}
+
+TEST_F(AccountFaultTest, AnAnswerThatWasOvertakenHasAStateOfItsOwn) {
+  open();
+  const auto before = account->state(StateType::email);
+  imapd->control("on UID FETCH do run flag alice INBOX 3 +\\Flagged");
+  EmailQuery query;
+  query.filter.kind = Filter::Kind::in_mailbox;
+  query.filter.mailboxes = {inbox};
+  query.limit = 100;
+  query.collapse_threads = true;  // the threads are fetched once the ids are found
+  auto result = await(account->query(query));
+  ASSERT_TRUE(result);
+  EXPECT_NE(account->state(StateType::email), before);
+  EXPECT_NE(result->query_state, before);
+  EXPECT_NE(result->query_state, account->state(StateType::email));
+}
+
+TEST_F(AccountFaultTest, AStatusThatIsMissingOnceDoesntChangeTheMailboxId) {
+  options.capabilities = testimapd::capabilities_of("full");
+  std::erase(options.capabilities, "LIST-STATUS");
+  open();
+  const auto archive = mailbox("Archive");
+  const auto archived = page(archive).ids;
+  ASSERT_EQ(archived.size(), 5u);
+  clock.advance(31s);
+  imapd->control("on STATUS times=6 do reply NO [INUSE] locked");
+  EXPECT_EQ(mailbox("Archive"), archive);
+  EXPECT_TRUE(fetch(archived)[0].found);
 }
 
 TEST_F(AccountFaultTest, StatesAreThoseOfTheData) {

@@ -63,6 +63,34 @@ TEST(MailboxList, RolesByNameOnlyWhereTheServerTellsNone) {
   for (const auto& m : told.finish(false)) EXPECT_EQ(m.role == Role::trash, m.name == "Bin");
 }
 
+TEST(MailboxList, WhatIsToldOfMailboxesIsBounded) {
+  MailboxListBuilder builder;
+  const auto status_of = [](const std::string& name) {
+    imap::StatusDataResponse status;
+    status.mailbox = name;
+    status.messages = 1;
+    return status;
+  };
+  builder.add(listed("a"));
+  builder.add(listed("b"));
+  builder.add(status_of("a"));
+  auto subscription = listed("a");
+  subscription.command = "LSUB";
+  builder.add(subscription);
+  for (std::size_t i = 1; i < mailboxes_max; ++i) {
+    builder.add(status_of("x" + std::to_string(i)));
+    subscription.mailbox = "x" + std::to_string(i);
+    builder.add(subscription);
+  }
+  builder.add(status_of("b"));  // one more than are kept
+  subscription.mailbox = "b";
+  builder.add(subscription);
+  const auto all = builder.finish(false);
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_TRUE(all[0].status.known && all[0].subscribed);
+  EXPECT_FALSE(all[1].status.known || all[1].subscribed);
+}
+
 TEST(MailboxList, IsBounded) {
   MailboxListBuilder builder;
   for (std::size_t i = 0; i < mailboxes_max; ++i) builder.add(listed("m" + std::to_string(i)));

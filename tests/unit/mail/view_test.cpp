@@ -40,6 +40,7 @@ struct Events final : ViewEvents {
     heard.push_back("-" + std::to_string(uid));
   }
   void on_behind(MailboxView&) override { heard.emplace_back("behind"); }
+  void on_left(MailboxView&) override { heard.emplace_back("left"); }
   void on_reset(MailboxView&) override { heard.emplace_back("reset"); }
 };
 
@@ -86,6 +87,16 @@ TEST_F(ViewTest, ArrivalIsPutWhereItsDateBelongs) {
   EXPECT_EQ(view.sync_need(), SyncNeed::none);
   EXPECT_THAT(newest(), ElementsAre(10, 40, 30, 20));
   EXPECT_THAT(events.heard, ElementsAre("behind", "+40"));
+}
+
+TEST_F(ViewTest, MoreThanTheServerCountsIsNotTaken) {
+  fill();
+  view.on_fetch(message(4, 40, 250));
+  EXPECT_EQ(view.index().size(), 3u);
+  view.on_exists(4);
+  view.on_fetch(message(4, 40, 250));
+  view.on_fetch(message(5, 50, 250));
+  EXPECT_EQ(view.index().size(), 4u);
 }
 
 TEST_F(ViewTest, FetchOfAMessageBehindOneThatIsUnknownIsNotTaken) {
@@ -175,6 +186,17 @@ TEST_F(ViewTest, WithoutUidvalidityNothingIsKept) {
     EXPECT_THAT(events.heard, ElementsAre("reset")) << before << " " << after;
     EXPECT_FALSE(view.index().listed());
   }
+}
+
+TEST_F(ViewTest, WithoutUidvalidityEachSelectionHasItsOwn) {
+  select(3, 0, 5, 31);
+  const auto first = view.uid_validity();
+  EXPECT_GE(first, 0x80000000u);
+  view.take_uid_list({10, 20, 30});
+  EXPECT_FALSE(view.select_parameters());
+  select(3, 0, 5, 31);
+  EXPECT_NE(view.uid_validity(), first);  // but for one time in 2^31
+  EXPECT_GE(view.uid_validity(), 0x80000000u);
 }
 
 TEST_F(ViewTest, WhatTheServerLeavesOutIsSettled) {
