@@ -21,12 +21,10 @@ struct IpcServerTest : test::LoopFixture {
     auto listener = io::UnixListener::open(loop, folder + "/broker.sock", 0600);
     EXPECT_TRUE(listener);
     server = std::make_unique<IpcServer>(
-        loop, std::move(*listener), IpcOptions{{::geteuid()}, 4},
+        loop, std::move(*listener), IpcOptions{{::geteuid()}, connections_max},
         [this](std::shared_ptr<RequestStream> stream) { return hold(*this, std::move(stream)); });
     server->start();
-    auto connected = await(io::connect_unix(loop, folder + "/broker.sock", 5s));
-    EXPECT_TRUE(connected);
-    worker = std::move(*connected);
+    worker = connect();
     std::string hello;
     ipc::append_hello(hello, "worker of a test");
     send(hello);
@@ -64,6 +62,15 @@ struct IpcServerTest : test::LoopFixture {
     co_await self.release.wait();
     if (self.throws) throw std::logic_error("a bug");
   }
+  std::unique_ptr<io::ByteStream> connect() {
+    return await(io::connect_unix(loop, folder + "/broker.sock", 5s)).value();
+  }
+  // The broker closes the connection, whatever it has said before.
+  bool is_closed(io::ByteStream& stream) {
+    while (await(stream.read_some(buffer))) {
+    }
+    return true;
+  }
   void send(const std::string& frames) { EXPECT_TRUE(await(worker->write_all(frames))); }
   static std::string request(std::uint32_t stream, std::string target = "/jmap/session") {
     ipc::RequestHead head;
@@ -99,6 +106,7 @@ struct IpcServerTest : test::LoopFixture {
     }
   }
 
+  static constexpr std::uint32_t connections_max = 4;
   bool begin_only = false, throws = false;
   std::optional<Result<std::string>> body;
   static constexpr std::size_t piece_bytes = 2'000'000;  // of a download, more than a socket holds
@@ -195,6 +203,71 @@ TEST_F(IpcServerTest, ABodyStaysWhereItIsWhenALittleIsAppended) {
     (*body)->append(RequestStream::body_spare_bytes, '\0');
     EXPECT_EQ((*body)->data(), before) << size;
   }
+}
+
+TEST_F(IpcServerTest, ConnectionsAreBounded) {
+  std::vector<std::unique_ptr<io::ByteStream>> others;
+  for (std::uint32_t i = 1; i < connections_max; ++i) others.push_back(connect());
+  ASSERT_TRUE(pump_until([&] { return server->counters().connections_open == connections_max; }));
+  EXPECT_TRUE(is_closed(*connect()));
+  EXPECT_EQ(server->counters().connections_refused, 1u);
+  EXPECT_EQ(server->counters().connections_open, connections_max);
+  others.pop_back();
+  ASSERT_TRUE(pump_until([&] { return server->counters().connections_open == connections_max - 1; }));
+  others.push_back(connect());
+  EXPECT_TRUE(pump_until([&] { return server->counters().connections_open == connections_max; }));
+  EXPECT_EQ(server->counters().connections_refused, 1u);
+}
+
+TEST_F(IpcServerTest, WhoeverIsNotAllowedIsRefused) {
+  const auto path = folder + "/other.sock";
+  IpcServer other(loop, io::UnixListener::open(loop, path, 0600).value(), IpcOptions{{::geteuid() + 1}, 4},
+                  [](std::shared_ptr<RequestStream>) -> io::Task<> { co_return; });
+  other.start();
+  auto stranger = await(io::connect_unix(loop, path, 5s)).value();
+  EXPECT_TRUE(is_closed(*stranger));
+  EXPECT_EQ(other.counters().connections_refused, 1u);
+  EXPECT_EQ(other.counters().connections, 0u);
+  EXPECT_EQ(logger.count("connection to the broker refused"), 1u);
+  other.close();
+  loop.poll();
+}
+
+TEST_F(IpcServerTest, WhoeverBreaksTheProtocolIsCutOff) {
+  using ipc::FrameType;
+  const auto frame = [](FrameType type, std::uint32_t stream, std::string_view payload = {}) {
+    std::string out;
+    ipc::append_frame(out, type, 0, stream, payload);
+    return out;
+  };
+  std::string hello, too_much, window = request(1);
+  ipc::append_hello(hello, "worker of a test");
+  ipc::append_window(window, 1, ipc::SendCredit::credit_max);
+  ipc::RequestHead head;
+  head.method = "GET";
+  ipc::append_frame(too_much, FrameType::request, 0, 1, ipc::encode_request_head(head).value());
+  ipc::append_body(too_much, 1, std::string(ipc::window_bytes + 1, 'x'), false);
+  const std::pair<const char*, std::string> breaches[] = {
+      {"a request before hello", request(1)},
+      {"a version of another time", frame(FrameType::hello, 0, std::string(4, '\x63') + "worker")},
+      {"hello twice", hello + hello},
+      {"an answer", hello + frame(FrameType::response, 1)},
+      {"goodbye", hello + frame(FrameType::goodbye, 0)},
+      {"a stream number used again", hello + request(2) + request(2)},
+      {"a lower one", hello + request(2) + request(1)},
+      {"data for no stream", hello + frame(FrameType::data, 1, "x")},
+      {"data behind the end", hello + request(1) + frame(FrameType::data, 1, "x")},
+      {"data without credit", hello + too_much},
+      {"too much credit", hello + window},
+      {"a head that is none", hello + frame(FrameType::request, 1, "x")}};
+  std::uint64_t errors = 0;
+  for (const auto& [what, octets] : breaches) {
+    auto other = connect();
+    EXPECT_TRUE(await(other->write_all(octets))) << what;
+    EXPECT_TRUE(is_closed(*other)) << what;
+    EXPECT_EQ(server->counters().protocol_errors, ++errors) << what;
+  }
+  EXPECT_TRUE(pump_until([&] { return server->counters().connections_open == 1; })) << "the others'";
 }
 
 TEST_F(IpcServerTest, AnAnswerThatEndsInTheMiddleIsCancelled) {

@@ -36,11 +36,7 @@ struct ShardTest : ::testing::Test {
     imap.generated_users = 300;
     imapd = std::make_unique<testimapd::TestImapd>(imap);
     imapd->start();
-    auto made = std::make_shared<Config>();
-    made->imap.endpoint = {"127.0.0.1", imapd->port()};
-    made->imap.tls = session::TlsMode::none;
-    made->jmap.max_concurrent_requests = 1;
-    config = made;
+    config = settings();
     shard = std::make_unique<Shard>(0, config, *segment, clock, random, logger, nullptr);
   }
   ~ShardTest() override {
@@ -49,6 +45,13 @@ struct ShardTest : ::testing::Test {
     std::filesystem::remove_all(folder);
   }
 
+  std::shared_ptr<Config> settings() const {
+    auto made = std::make_shared<Config>();
+    made->imap.endpoint = {"127.0.0.1", imapd->port()};
+    made->imap.tls = session::TlsMode::none;
+    made->jmap.max_concurrent_requests = 1;
+    return made;
+  }
   bool pump_until(const std::function<bool()>& condition) {
     const auto end = std::chrono::steady_clock::now() + 10s;
     while (std::chrono::steady_clock::now() < end) {
@@ -88,6 +91,12 @@ struct ShardTest : ::testing::Test {
   }
   AccountPtr after_refusal(const AccountPtr& account, std::string_view password) {
     return shard->after_refusal(key_of("alice"), account.get(), credentials_of("alice", password), "");
+  }
+  std::size_t open_view(const std::string& user);
+  std::size_t views(const std::string& user) const {
+    for (const auto& info : shard->accounts())
+      if (info.login == user) return info.views;
+    return 0;
   }
   bool works(const AccountPtr& account) { return await(account->mailboxes()).has_value(); }
   std::uint64_t refusals() { return imapd->counts().login_failures; }
@@ -290,6 +299,79 @@ TEST_F(ShardTest, AServerThatHangsDoesNotHoldUpTheEnd) {
   EXPECT_FALSE(closing->has_value());
   clock.advance(1s);
   EXPECT_TRUE(pump_until([&] { return closing->has_value(); }));
+}
+
+TEST_F(ShardTest, CredentialsAreTriedAgainWhenTheirProofIsOld) {
+  const auto lifetime = config->auth.verifier_lifetime;
+  EXPECT_TRUE(sign_in("alice", "new"));
+  clock.advance(lifetime - 1ns);
+  EXPECT_TRUE(sign_in("alice", "new"));
+  EXPECT_EQ(imapd->counts().logins, 1u);
+  clock.advance(1ns);
+  EXPECT_TRUE(sign_in("alice", "new"));
+  EXPECT_EQ(imapd->counts().logins, 2u) << "beside the account's own connection";
+  EXPECT_TRUE(sign_in("alice", "new"));
+  EXPECT_EQ(imapd->counts().logins, 2u);
+}
+
+// Reads the first page of a mailbox; the view's size.
+std::size_t ShardTest::open_view(const std::string& user) {
+  auto account = sign_in(user, "secret").value();
+  mail::EmailQuery query;
+  query.filter.kind = mail::Filter::Kind::in_mailbox;
+  query.filter.mailboxes = {await(account->mailboxes()).value().data.front().mailbox.key};
+  query.limit = 10;
+  EXPECT_TRUE(await(account->query(std::move(query))));
+  return account->view_bytes();
+}
+
+TEST_F(ShardTest, ViewsThatNobodyUsesAreGivenUp) {
+  EXPECT_GT(open_view("user0"), 0u);
+  clock.advance(config->cache.view_idle);
+  shard->loop().poll();
+  EXPECT_EQ(views("user0"), 1u);
+  clock.advance(15s);  // the next look round
+  shard->loop().poll();
+  EXPECT_EQ(views("user0"), 0u);
+  EXPECT_EQ(shard->account_count(), 1u);
+}
+
+TEST_F(ShardTest, ViewsOverTheBudgetAreGivenUpOldestFirst) {
+  const auto first = open_view("user0");
+  clock.advance(1s);
+  const auto second = open_view("user1");
+  const auto with_budget = [this](std::uint64_t bytes) {
+    auto changed = settings();
+    changed->server.shards = 1;
+    changed->cache.views_bytes = bytes;
+    shard->set_config(changed);
+    clock.advance(15s);
+    shard->loop().poll();
+  };
+  with_budget(first + second);
+  EXPECT_EQ(views("user0"), 1u);
+  EXPECT_EQ(views("user1"), 1u);
+  with_budget(first + second - 1);
+  EXPECT_EQ(views("user0"), 0u);
+  EXPECT_EQ(views("user1"), 1u);
+  // Not those of somebody whose request runs.
+  {
+    auto running = await(shard->enter(key_of("user1"), Shard::RequestKind::api));
+    with_budget(0);
+    EXPECT_EQ(views("user1"), 1u);
+  }
+  with_budget(0);
+  EXPECT_EQ(views("user1"), 0u);
+}
+
+TEST_F(ShardTest, AnAccountThatNobodyUsesIsClosed) {
+  ASSERT_TRUE(sign_in("alice", "new"));
+  clock.advance(config->cache.account_idle);
+  shard->loop().poll();
+  EXPECT_EQ(shard->account_count(), 1u);
+  clock.advance(15s);
+  EXPECT_TRUE(pump_until([&] { return shard->account_count() == 0; }));
+  EXPECT_TRUE(pump_until([&] { return imapd->counts().connections_open == 0; }));
 }
 
 }  // namespace
