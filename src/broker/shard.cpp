@@ -356,7 +356,7 @@ void Shard::keep_house() {
     if (!busy && !entry.views_evicted && now - entry.last_used > config_->cache.view_idle) {
       given_up = given_up || entry.account->views() > 0;
       entry.account->evict_views();
-      entry.views_evicted = true;
+      entry.views_evicted = entry.account->views() == 0;  // one whose index is being filled goes next time
     }
     if (const auto view_bytes = entry.account->view_bytes(); view_bytes > 0 && !busy) {
       bytes += view_bytes;

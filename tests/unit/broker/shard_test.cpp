@@ -92,12 +92,6 @@ struct ShardTest : ::testing::Test {
   AccountPtr after_refusal(const AccountPtr& account, std::string_view password) {
     return shard->after_refusal(key_of("alice"), account.get(), credentials_of("alice", password), "");
   }
-  std::size_t open_view(const std::string& user);
-  std::size_t views(const std::string& user) const {
-    for (const auto& info : shard->accounts())
-      if (info.login == user) return info.views;
-    return 0;
-  }
   bool works(const AccountPtr& account) { return await(account->mailboxes()).has_value(); }
   std::uint64_t refusals() { return imapd->counts().login_failures; }
 
@@ -312,56 +306,6 @@ TEST_F(ShardTest, CredentialsAreTriedAgainWhenTheirProofIsOld) {
   EXPECT_EQ(imapd->counts().logins, 2u) << "beside the account's own connection";
   EXPECT_TRUE(sign_in("alice", "new"));
   EXPECT_EQ(imapd->counts().logins, 2u);
-}
-
-// Reads the first page of a mailbox; the view's size.
-std::size_t ShardTest::open_view(const std::string& user) {
-  auto account = sign_in(user, "secret").value();
-  mail::EmailQuery query;
-  query.filter.kind = mail::Filter::Kind::in_mailbox;
-  query.filter.mailboxes = {await(account->mailboxes()).value().data.front().mailbox.key};
-  query.limit = 10;
-  EXPECT_TRUE(await(account->query(std::move(query))));
-  return account->view_bytes();
-}
-
-TEST_F(ShardTest, ViewsThatNobodyUsesAreGivenUp) {
-  EXPECT_GT(open_view("user0"), 0u);
-  clock.advance(config->cache.view_idle);
-  shard->loop().poll();
-  EXPECT_EQ(views("user0"), 1u);
-  clock.advance(15s);  // the next look round
-  shard->loop().poll();
-  EXPECT_EQ(views("user0"), 0u);
-  EXPECT_EQ(shard->account_count(), 1u);
-}
-
-TEST_F(ShardTest, ViewsOverTheBudgetAreGivenUpOldestFirst) {
-  const auto first = open_view("user0");
-  clock.advance(1s);
-  const auto second = open_view("user1");
-  const auto with_budget = [this](std::uint64_t bytes) {
-    auto changed = settings();
-    changed->server.shards = 1;
-    changed->cache.views_bytes = bytes;
-    shard->set_config(changed);
-    clock.advance(15s);
-    shard->loop().poll();
-  };
-  with_budget(first + second);
-  EXPECT_EQ(views("user0"), 1u);
-  EXPECT_EQ(views("user1"), 1u);
-  with_budget(first + second - 1);
-  EXPECT_EQ(views("user0"), 0u);
-  EXPECT_EQ(views("user1"), 1u);
-  // Not those of somebody whose request runs.
-  {
-    auto running = await(shard->enter(key_of("user1"), Shard::RequestKind::api));
-    with_budget(0);
-    EXPECT_EQ(views("user1"), 1u);
-  }
-  with_budget(0);
-  EXPECT_EQ(views("user1"), 0u);
 }
 
 TEST_F(ShardTest, AnAccountThatNobodyUsesIsClosed) {
