@@ -307,6 +307,7 @@ io::Task<> Shard::close_account(store::AccountKey key) {
 io::Task<> Shard::close_all() {
   save_states();
   std::vector<store::AccountKey> keys;
+  keys.reserve(accounts_.size());
   for (const auto& [key, entry] : accounts_) keys.push_back(key);
   // Ten thousand round trips one after the other would take longer than whoever stops the broker waits.
   struct Closing {

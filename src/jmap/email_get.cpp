@@ -174,6 +174,7 @@ class EmailWriter {
     mailboxes_ = mailboxes;
     mailboxes_text_.clear();
     std::vector<std::string> ids;
+    ids.reserve(mailboxes.size());
     for (auto key : mailboxes) ids.push_back(mail::mailbox_id(key));
     JsonWriter writer(mailboxes_text_);
     write_flags_object(writer, ids);

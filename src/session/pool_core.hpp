@@ -20,7 +20,7 @@
 
 namespace postern::session {
 
-class PoolCore;
+class PoolCore;  // NOLINT(cppcoreguidelines-virtual-class-destructor): it is final, as its definition says
 
 struct Lease::Impl {
   std::shared_ptr<PoolCore> core;

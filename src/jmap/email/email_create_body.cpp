@@ -119,16 +119,20 @@ class BodyReader {
     } else if (name == "subParts") {
       if (!value.IsNull()) members.sub_parts = &value;
     } else if (name == "type") {
-      if ((members.type = string())) members.of_type.push_back(name);
+      members.type = string();
+      if (members.type) members.of_type.push_back(name);
     } else if (name == "charset") {
-      if ((part.charset = string())) members.of_type.push_back(name);
+      part.charset = string();
+      if (part.charset) members.of_type.push_back(name);
     } else if (name == "name") {
-      if ((part.name = string())) {
+      part.name = string();
+      if (part.name) {
         members.of_type.push_back(name);
         members.of_disposition.push_back(name);
       }
     } else if (name == "disposition") {
-      if ((part.disposition = string())) members.of_disposition.push_back(name);
+      part.disposition = string();
+      if (part.disposition) members.of_disposition.push_back(name);
     } else if (name == "cid") {
       part.cid = string();
     } else if (name == "location") {

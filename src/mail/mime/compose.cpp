@@ -149,6 +149,7 @@ class Composer {
     if (!has("Date")) fields.push_back(&date);
     if (!has("Message-ID")) fields.push_back(&id);
     std::vector<std::pair<int, std::size_t>> order;  // rank, then as given
+    order.reserve(fields.size());
     for (std::size_t i = 0; i < fields.size(); ++i) order.emplace_back(rank_of(fields[i]->name), i);
     std::sort(order.begin(), order.end());
     std::string header;

@@ -270,7 +270,10 @@ class FormWriter {
         text += c;
         continue;
       }
-      if (c == '\r' && (i + 1 == raw.size() || raw[++i] != '\n')) return fault("has a CR that is no folding");
+      if (c == '\r') {
+        ++i;
+        if (i == raw.size() || raw[i] != '\n') return fault("has a CR that is no folding");
+      }
       if (i + 1 == raw.size() || !is_wsp(raw[i + 1])) return fault("has a line end that is no folding");
       if (blank && !first) whole_lines = false;
       blank = true;
