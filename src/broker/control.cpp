@@ -291,8 +291,8 @@ io::Task<Result<std::string>> ControlServer::State::read_request(State& self, io
     auto got = co_await stream.read_some(self.loop.scratch());
     if (!got) co_return fail(got.error());
     line.append(self.loop.scratch().data(), *got);
-    if (const auto end = line.find('\n'); end != std::string::npos && end <= control_request_bytes_max)
-      co_return line.substr(0, end);
+    // Where there is none yet, npos is beyond the bound, too.
+    if (const auto end = line.find('\n'); end <= control_request_bytes_max) co_return line.substr(0, end);
     if (line.size() > control_request_bytes_max) co_return std::string();
   }
 }
