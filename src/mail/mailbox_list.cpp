@@ -157,7 +157,7 @@ void MailboxListBuilder::add(const imap::StatusDataResponse& response) {
   if (status_.size() >= mailboxes_max && !status_.contains(response.mailbox)) return;
   auto& kept = status_[response.mailbox];
   // An id may come by itself.
-  auto id = response.mailbox_id ? response.mailbox_id : std::move(kept.mailbox_id);
+  auto id = response.mailbox_id ? response.mailbox_id : kept.mailbox_id;
   if (response.messages || !kept.messages) kept = response;
   kept.mailbox_id = std::move(id);
 }

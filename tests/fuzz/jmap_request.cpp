@@ -158,8 +158,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   // The input as a pointer into itself, if it is JSON.
   if (input.find('\0') == std::string_view::npos && size < 4'096) {
     rapidjson::Document document;
-    document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag>(input.data(),
-                                                                                        input.size());
+    document.Parse<rapidjson::kParseIterativeFlag>(input.data(), input.size());
     if (!document.HasParseError() && document.IsObject())
       for (const auto& member : document.GetObject())
         (void)jmap::evaluate_pointer(document, jmap::text_of(member.name), document.GetAllocator());
