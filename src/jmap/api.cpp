@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "jmap/methods.hpp"
 #include "jmap/result_references.hpp"
@@ -112,6 +113,19 @@ ApiResponse problem(std::uint16_t status, std::string_view type, std::string_vie
 
 namespace {
 
+// Numbers beyond a double's range are no I-JSON (RFC 7493, 2.2); RapidJSON lets some of them through as infinite, which
+// no response could repeat. The depth is bounded by json_depth_max.
+bool has_infinite_number(const rapidjson::Value& value) {
+  if (value.IsDouble()) return !std::isfinite(value.GetDouble());
+  if (value.IsArray())
+    return std::any_of(value.Begin(), value.End(),
+                       [](const auto& item) { return has_infinite_number(item); });
+  if (value.IsObject())
+    return std::any_of(value.MemberBegin(), value.MemberEnd(),
+                       [](const auto& member) { return has_infinite_number(member.value); });
+  return false;
+}
+
 io::Task<ApiResponse> answer_request(std::string body, CallContext context) {
   if (body.size() > context.limits.max_size_request)
     co_return problem(400, "limit", "the request is larger than maxSizeRequest", "maxSizeRequest");
@@ -124,6 +138,7 @@ io::Task<ApiResponse> answer_request(std::string body, CallContext context) {
   if (request.HasParseError())
     co_return problem(400, "notJSON",
                       "the request is no JSON (at octet " + std::to_string(request.GetErrorOffset()) + ")");
+  if (has_infinite_number(request)) co_return problem(400, "notJSON", "the request holds a number too large");
   if (auto wrong = wrong_with(request); !wrong.empty()) co_return problem(400, "notRequest", wrong);
   for (const auto& name : request["using"].GetArray())
     if (text_of(name) != capability_core && text_of(name) != capability_mail)

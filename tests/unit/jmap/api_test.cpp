@@ -21,6 +21,7 @@ TEST_F(ApiTest, RequestLevelErrors) {
       {std::string("{}\0", 3), "notJSON"},
       {"{\"a\":\"\xf3", "notJSON"},  // a sequence that the end cuts off
       {std::string(json_depth_max + 1, '['), "notJSON"},
+      {R"({"a":[{"b":555555555555555555e300}]})", "notJSON"},
       {"[]", "notRequest"},
       {"{}", "notRequest"},
       {R"({"using":"x","methodCalls":[]})", "notRequest"},
