@@ -166,11 +166,10 @@ void TlsContextImpl::keep(SSL* ssl, SSL_SESSION* session) {
 // appendix C.4, prefers once: that is about being recognised across networks, and a server's client has
 // one address); a server that takes a ticket only once falls back to a full handshake.
 void TlsContextImpl::offer_session(SSL* ssl, std::uint64_t host_hash) {
-  for (auto it = sessions_.rbegin(); it != sessions_.rend(); ++it) {
-    if (it->host_hash != host_hash || SSL_SESSION_is_resumable(it->session.get()) == 0) continue;
-    SSL_set_session(ssl, it->session.get());
-    return;
-  }
+  const auto newest = std::find_if(sessions_.rbegin(), sessions_.rend(), [host_hash](const auto& known) {
+    return known.host_hash == host_hash && SSL_SESSION_is_resumable(known.session.get()) != 0;
+  });
+  if (newest != sessions_.rend()) SSL_set_session(ssl, newest->session.get());
 }
 
 Result<SslPtr> TlsContextImpl::new_connection(int fd, const std::string& host) {
