@@ -19,6 +19,7 @@ std::string hex_encode(std::string_view bytes);
 std::uint64_t stable_hash64(std::string_view bytes);
 
 std::string ascii_lower(std::string_view s);
+std::string ascii_upper(std::string_view s);
 // True if every octet is below 0x80.
 bool is_ascii(std::string_view s);
 bool iequals_ascii(std::string_view a, std::string_view b);

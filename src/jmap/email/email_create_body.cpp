@@ -387,10 +387,7 @@ void read_body(const Value& email, const EmailCreateLimits& limits, FieldReader&
   // The outermost part's header is the message's.
   std::erase_if(message.body.fields, [&](mail::WrittenField& field) {
     if (ascii_lower(field.name).starts_with("content-")) return false;
-    std::string upper(field.name);
-    std::transform(upper.begin(), upper.end(), upper.begin(),
-                   [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
-    if (message_fields.has(upper))
+    if (message_fields.has(ascii_upper(field.name)))
       faults.add(field.property, "stands for a header field that the Email gives too");
     message.fields.push_back(std::move(field));
     return true;

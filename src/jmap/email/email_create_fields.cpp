@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "jmap/email/email_create_support.hpp"
+#include "postern/base/encoding.hpp"
 #include "postern/mail/mime/limits.hpp"
 
 namespace postern::jmap {
@@ -96,13 +97,6 @@ std::optional<int> offset_minutes(std::string_view s) {
   return (*hours * 60 + *minutes) * (s[0] == '-' ? -1 : 1);
 }
 
-std::string upper_case(std::string_view s) {
-  std::string out(s);
-  for (char& c : out)
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-  return out;
-}
-
 }  // namespace
 
 std::string sub_property(std::string_view parent, std::string_view name) {
@@ -180,7 +174,7 @@ bool FieldReader::claim(std::string_view upper_name, std::string_view property) 
 void FieldReader::read_convenience(const ConvenienceProperty& convenience, const Value& value,
                                    std::vector<mail::WrittenField>& out) {
   const std::string property = sub_property(parent_, convenience.key);
-  if (value.IsNull() || !claim(upper_case(convenience.name), property)) return;
+  if (value.IsNull() || !claim(ascii_upper(convenience.name), property)) return;
   read_form(convenience.form, convenience.name, value, property, out);
 }
 
@@ -228,7 +222,7 @@ void FieldReader::read_form(HeaderForm form, std::string_view name, const Value&
     case HeaderForm::message_ids:
       if (auto ids = read_strings(value, property, mail::header_message_ids_max, faults_)) {
         // RFC 5322, 3.6.4: message-id = "Message-ID:" msg-id
-        if (ids->size() > 1 && upper_case(name) == "MESSAGE-ID") faults_.add(property, "must be one");
+        if (ids->size() > 1 && ascii_upper(name) == "MESSAGE-ID") faults_.add(property, "must be one");
         add(mail::MessageIdsForm{std::move(*ids)});
       }
       return;

@@ -63,6 +63,7 @@ TEST(StableHash64, NeverChanges) {
 
 TEST(Ascii, CaseAndTrim) {
   EXPECT_EQ(ascii_lower("INBOX\xC3\x84z"), "inbox\xC3\x84z");
+  EXPECT_EQ(ascii_upper("inbox\xC3\xA4Z{`"), "INBOX\xC3\xA4Z{`");
   EXPECT_TRUE(iequals_ascii("InBox", "INBOX"));
   EXPECT_FALSE(iequals_ascii("InBox", "INBO"));
   EXPECT_FALSE(iequals_ascii("a[", "A{"));
