@@ -38,14 +38,6 @@ struct Account::Change {
 
 namespace {
 
-// RFC 8621, 4.1.1: 1-255 characters of ASCII 0x21-0x7e without ( ) { ] % * " \.
-bool is_keyword(std::string_view keyword) {
-  return !keyword.empty() && keyword.size() <= keyword_bytes_max &&
-         std::all_of(keyword.begin(), keyword.end(), [](char c) {
-           return c > 0x20 && c < 0x7F && std::string_view("(){]%*\"\\").find(c) == std::string_view::npos;
-         });
-}
-
 // Flags that may be set, as the server has told it; nothing told means all (RFC 3501, 7.1).
 bool may_store(const MailboxView& view, std::string_view keyword) {
   const auto& permanent = view.permanent_flags();

@@ -75,7 +75,5 @@ std::expected<EmailImport, SetError> parse_email_import(const rapidjson::Value& 
 
 // RFC 8620, 1.4: Date ("2014-10-30T14:12:00+08:00"), and with `utc` UTCDate, whose offset is "Z".
 std::optional<mail::DateForm> parse_date(std::string_view text, bool utc);
-// RFC 8621, 4.1.1: 1 to 255 characters, of %x21 to %x7e without ( ) { ] % * " \ .
-bool is_valid_keyword(std::string_view keyword);
 
 }  // namespace postern::jmap

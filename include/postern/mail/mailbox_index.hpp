@@ -13,6 +13,7 @@
 
 #include "postern/imap/types.hpp"
 #include "postern/mail/ids.hpp"
+#include "postern/mail/keywords.hpp"
 
 namespace postern::mail {
 
@@ -32,7 +33,6 @@ class KeywordTable {
   std::unordered_map<std::string, std::uint32_t> numbers_;  // lower case
 };
 
-inline constexpr std::size_t keyword_bytes_max = 255;  // RFC 8621, 4.1.1
 inline constexpr std::uint32_t keyword_bits = 56;
 inline constexpr std::uint32_t keywords_max = 4'096;  // distinct keywords in one mailbox
 

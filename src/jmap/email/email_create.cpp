@@ -5,6 +5,7 @@
 
 #include "jmap/email/email_create_support.hpp"
 #include "postern/base/encoding.hpp"
+#include "postern/mail/keywords.hpp"
 #include "postern/mail/mime/limits.hpp"
 
 namespace postern::jmap {
@@ -43,7 +44,7 @@ bool read_filing(std::string_view name, const Value& value, const EmailCreateLim
   }
   if (name == "keywords") {
     for (const auto key : read_set(value, name, faults)) {
-      if (!is_valid_keyword(key)) faults.add(sub_property(name, key), "is no keyword");
+      if (!mail::is_keyword(key)) faults.add(sub_property(name, key), "is no keyword");
       filing.keywords.push_back(ascii_lower(key));
     }
     std::sort(filing.keywords.begin(), filing.keywords.end());
@@ -100,14 +101,6 @@ void add_wanted(mail::WrittenPart& part, std::vector<WantedBlob>& out) {
 }
 
 }  // namespace
-
-bool is_valid_keyword(std::string_view keyword) {
-  constexpr std::size_t keyword_bytes_max = 255;
-  return !keyword.empty() && keyword.size() <= keyword_bytes_max &&
-         std::all_of(keyword.begin(), keyword.end(), [](char c) {
-           return c > ' ' && c < 0x7F && std::string_view("(){]%*\"\\").find(c) == std::string_view::npos;
-         });
-}
 
 std::expected<EmailCreate, SetError> parse_email_create(const Value& object,
                                                         const EmailCreateLimits& limits) {
