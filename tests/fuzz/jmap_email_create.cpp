@@ -10,6 +10,7 @@
 #include "postern/jmap/email_create.hpp"
 #include "postern/mail/mime/limits.hpp"
 #include "postern/mail/mime/message_parser.hpp"
+#include "support/counting_random.hpp"
 
 using namespace postern;
 
@@ -18,16 +19,6 @@ namespace {
 void require(bool condition) {
   if (!condition) std::abort();
 }
-
-class CountingRandom final : public Random {
- public:
-  void fill(std::span<std::uint8_t> out) override {
-    for (auto& octet : out) octet = next_++;
-  }
-
- private:
-  std::uint8_t next_ = 1;
-};
 
 // No line is too long; CR and LF stand together.
 void check_lines(std::string_view message) {
@@ -67,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     wanted.blob->octets = content.size();
     if (wanted.traits) wanted.blob->traits = scan.finish();
   }
-  CountingRandom random;
+  test::CountingRandom random;
   const auto plan =
       mail::compose_message(email->message, {1'000'000'000, "host.example", limits.octets_max}, random);
   if (!plan) {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "postern/base/encoding.hpp"
+#include "support/counting_random.hpp"
 
 namespace postern {
 namespace {
@@ -14,16 +15,6 @@ namespace {
 std::string hex(const Digest& digest) {
   return hex_encode({reinterpret_cast<const char*>(digest.data()), digest.size()});
 }
-
-class CountingRandom final : public Random {
- public:
-  void fill(std::span<std::uint8_t> out) override {
-    for (auto& octet : out) octet = next_++;
-  }
-
- private:
-  std::uint8_t next_ = 1;
-};
 
 TEST(Sha256, Fips180) {
   EXPECT_EQ(hex(sha256("")), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
@@ -54,14 +45,14 @@ TEST(HkdfSha256, OutputSizeIsBounded) {
 }
 
 TEST(Random, U64IsBigEndian) {
-  CountingRandom random;
+  test::CountingRandom random;
   EXPECT_EQ(random.u64(), 0x0102030405060708U);
   SystemRandom system;
   EXPECT_NE(system.u64(), system.u64());
 }
 
 TEST(Seal, OpensWithTheSameKeyAndAad) {
-  CountingRandom random;
+  test::CountingRandom random;
   const std::string key(seal_key_bytes, 'k');
   for (const std::string& plain : {std::string(), std::string("hunter2"), std::string(5000, 'x')}) {
     for (const std::string& aad : {std::string(), std::string("context")}) {
@@ -86,7 +77,7 @@ TEST(Seal, KnownAnswer) {
 }
 
 TEST(Seal, AnyChangedBitIsNoticed) {
-  CountingRandom random;
+  test::CountingRandom random;
   const std::string key(seal_key_bytes, 'k');
   const std::string sealed = seal(key, "hunter2", "aad", random);
   for (std::size_t bit = 0; bit < sealed.size() * 8; ++bit) {
@@ -111,7 +102,7 @@ TEST(Seal, TooShortIsMalformed) {
 }
 
 TEST(Seal, KeySizeIsABug) {
-  CountingRandom random;
+  test::CountingRandom random;
   EXPECT_THROW(seal("short", "x", "", random), std::length_error);
   EXPECT_THROW((void)unseal("short", std::string(40, 'x'), ""), std::length_error);
 }

@@ -8,6 +8,7 @@
 #include "postern/mail/keywords.hpp"
 #include "postern/mail/mime/limits.hpp"
 #include "postern/mail/mime/message_parser.hpp"
+#include "support/counting_random.hpp"
 
 namespace postern::jmap {
 namespace {
@@ -16,16 +17,6 @@ using testing::ElementsAre;
 using testing::UnorderedElementsAre;
 
 constexpr EmailCreateLimits limits{10, 3, 1'000'000};
-
-class CountingRandom final : public Random {
- public:
-  void fill(std::span<std::uint8_t> out) override {
-    for (auto& octet : out) octet = next_++;
-  }
-
- private:
-  std::uint8_t next_ = 1;
-};
 
 // With mailboxIds; `members` begin with a comma or are empty.
 rapidjson::Document object(std::string_view members) {
@@ -39,7 +30,7 @@ rapidjson::Document object(std::string_view members) {
 SetError error_of(std::string_view members) {
   auto email = parse_email_create(object(members), limits);
   if (!email) return email.error();
-  CountingRandom random;
+  test::CountingRandom random;
   auto plan = compose_message(email->message, {0, "host.example", limits.octets_max}, random);
   return plan ? SetError{"none"} : set_error_of(plan.error());
 }
@@ -63,7 +54,7 @@ std::string compose(std::string_view members) {
     scan.feed(content);
     if (wanted.traits) wanted.blob->traits = scan.finish();
   }
-  CountingRandom random;
+  test::CountingRandom random;
   auto plan = compose_message(email->message, {0, "host.example", limits.octets_max}, random);
   if (!plan) {
     ADD_FAILURE() << plan.error().front().property << ": " << plan.error().front().reason;
