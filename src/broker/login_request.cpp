@@ -33,11 +33,11 @@ std::optional<LoginRequest> parse_login_request(std::string& body, bool oauth) {
     ~Wipe() { wipe(text.data(), text.size()); }
   } wiped{body};
   if (body.find('\0') != std::string::npos) return std::nullopt;
-  // RapidJSON takes all octets that the first of a UTF-8 sequence promises, also past the end.
-  body.append(RequestStream::body_spare_bytes, '\0');
+  static_assert(RequestStream::body_spare_bytes >= jmap::parse_spare_bytes,
+                "the body would be copied, and not wiped");
   try {
     rapidjson::Document document;
-    document.ParseInsitu<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(body.data());
+    jmap::parse_in_place(body, document);
     return read(document, oauth);
   } catch (const JsonMisuse&) {
     return std::nullopt;

@@ -131,10 +131,8 @@ io::Task<ApiResponse> answer_request(std::string body, CallContext context) {
     co_return problem(400, "limit", "the request is larger than maxSizeRequest", "maxSizeRequest");
   if (is_too_deep(body)) co_return problem(400, "notJSON", "the request is nested too deeply");
   if (body.find('\0') != std::string::npos) co_return problem(400, "notJSON", "the request holds a NUL");
-  // RapidJSON takes all octets that the first of a UTF-8 sequence promises, also past the end.
-  body.append(4, '\0');
   rapidjson::Document request;
-  request.ParseInsitu<rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag>(body.data());
+  parse_in_place(body, request);
   if (request.HasParseError())
     co_return problem(400, "notJSON",
                       "the request is no JSON (at octet " + std::to_string(request.GetErrorOffset()) + ")");

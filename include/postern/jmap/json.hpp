@@ -16,6 +16,12 @@
 
 namespace postern::jmap {
 
+// Octets that parse_in_place() puts behind the text.
+inline constexpr std::size_t parse_spare_bytes = 4;
+// Parses text that holds no NUL, strictly as UTF-8 and without recursion; `document` refers to it from then on, and
+// says whether it is JSON. Text with room for parse_spare_bytes is not copied anywhere.
+void parse_in_place(std::string& text, rapidjson::Document& document);
+
 namespace detail {
 // RapidJSON's output stream over a string.
 struct StringStream {

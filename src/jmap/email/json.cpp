@@ -34,6 +34,12 @@ void append_escape(char c, std::string& out) {
 
 }  // namespace
 
+void parse_in_place(std::string& text, rapidjson::Document& document) {
+  // RapidJSON takes all octets that the first of a UTF-8 sequence promises, also past the end.
+  text.append(parse_spare_bytes, '\0');
+  document.ParseInsitu<rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag>(text.data());
+}
+
 void JsonWriter::Writer::raw(std::string_view json) {
   Prefix(rapidjson::kStringType);
   os_->out->append(json);
