@@ -46,14 +46,13 @@ void take(MessageSource& source, imap::FetchData& data) {
   if (data.preview) source.preview = std::move(*data.preview);
 }
 
-std::string first_items(const FetchPlan& plan, const imap::CapabilitySet& capabilities,
-                        ThreadKey thread_known) {
+std::string first_items(const FetchPlan& plan, const imap::CapabilitySet& capabilities, bool threads_known) {
   using imap::Capability;
   std::string items = "UID FLAGS INTERNALDATE RFC822.SIZE";
   if (plan.body_structure) items += " BODYSTRUCTURE";
   if (plan.preview && capabilities.has(Capability::preview)) items += " PREVIEW";
   auto fields = plan.header_fields;
-  if (plan.thread && thread_known == 0) {
+  if (plan.thread && !threads_known) {
     if (capabilities.has(Capability::objectid))
       items += " THREADID";
     else if (capabilities.has(Capability::gmail))
@@ -267,7 +266,7 @@ io::Task<Result<>> Account::fetch_sources(ViewPtr view, const FetchPlan& plan,
           all_threads_known = all_threads_known && entry->thread != 0;
         }
         if (uids.empty()) co_return Result<>{};
-        const auto items = first_items(plan, capabilities, all_threads_known ? 1 : 0);
+        const auto items = first_items(plan, capabilities, all_threads_known);
         for (const auto& piece : uids.split(imap::command_line_bytes_max / 2)) {
           imap::CommandBuilder fetch("UID FETCH", capabilities);
           fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);
@@ -349,7 +348,7 @@ io::Task<Result<Freshness>> Account::load_threads(ViewPtr view) {
     const auto missing = view->missing_threads();
     if (missing.empty()) co_return Result<>{};
     const auto capabilities = lease.capabilities();
-    const auto items = first_items(plan, capabilities, 0);
+    const auto items = first_items(plan, capabilities, false);
     for (const auto& piece : missing.split(imap::command_line_bytes_max / 2)) {
       imap::CommandBuilder fetch("UID FETCH", capabilities);
       fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);

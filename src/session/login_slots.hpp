@@ -6,6 +6,7 @@
 // for each pool that is about to sign in.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -32,7 +33,7 @@ class LoginSlot {
   std::shared_ptr<LoginSlots> slots_;
 };
 
-class LoginSlots final : public std::enable_shared_from_this<LoginSlots> {
+class LoginSlots final {
  public:
   explicit LoginSlots(unsigned most) : most_(std::max(1u, most)) {}
 
