@@ -3,6 +3,7 @@
 // A failure of the library itself (no memory, a provider that isn't there) is not an answer anybody can
 // act on: it throws std::runtime_error. What depends on input (unseal) is a Result.
 #include "postern/base/crypto.hpp"
+#include "postern/base/hasher.hpp"
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -82,6 +83,30 @@ class CryptoCategory final : public std::error_category {
 const std::error_category& crypto_category() {
   static const CryptoCategory category;
   return category;
+}
+
+struct Hasher::State {
+  MdCtx context{EVP_MD_CTX_new()};
+};
+
+Hasher::Hasher(Algorithm algorithm) : state_(std::make_unique<State>()) {
+  const auto* digest = algorithm == Algorithm::sha1 ? EVP_sha1() : sha256_md();
+  require(EVP_DigestInit_ex2(state_->context.get(), digest, nullptr) == 1, "digest");
+}
+Hasher::~Hasher() = default;
+
+void Hasher::update(std::string_view data) {
+  require(EVP_DigestUpdate(state_->context.get(), data.data(), data.size()) == 1, "digest");
+}
+
+std::string Hasher::finish() {
+  std::string digest(EVP_MAX_MD_SIZE, '\0');
+  unsigned size = 0;
+  require(
+      EVP_DigestFinal_ex(state_->context.get(), reinterpret_cast<unsigned char*>(digest.data()), &size) == 1,
+      "digest");
+  digest.resize(size);
+  return digest;
 }
 
 Digest sha256(std::string_view data) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cstring>
 
 #include "postern/base/crypto.hpp"
@@ -28,11 +29,9 @@ constexpr auto base64url_values = reverse_table(base64url_alphabet);
 
 std::uint32_t octet(std::string_view s, std::size_t i) { return static_cast<unsigned char>(s[i]); }
 
-std::string encode(std::string_view bytes, std::string_view alphabet, bool padding) {
+// Writes base64url_size(bytes.size()) characters; ids are made by the hundred for a page: no growing one by one.
+void encode(std::string_view bytes, std::string_view alphabet, char* to) {
   const std::size_t rest = bytes.size() % 3, whole = bytes.size() - rest;
-  const std::size_t tail = rest == 0 ? 0 : padding ? 4 : rest + 1;
-  std::string out(whole / 3 * 4 + tail, '=');
-  char* to = out.data();  // ids are made by the hundred for a page: no growing one by one
   const char* const from = alphabet.data();
   for (std::size_t i = 0; i < whole; i += 3) {
     const std::uint32_t v = octet(bytes, i) << 16 | octet(bytes, i + 1) << 8 | octet(bytes, i + 2);
@@ -41,12 +40,11 @@ std::string encode(std::string_view bytes, std::string_view alphabet, bool paddi
     *to++ = from[v >> 6 & 63];
     *to++ = from[v & 63];
   }
-  if (rest == 0) return out;
+  if (rest == 0) return;
   const std::uint32_t v = octet(bytes, whole) << 16 | (rest == 2 ? octet(bytes, whole + 1) << 8 : 0);
   *to++ = from[v >> 18];
   *to++ = from[v >> 12 & 63];
   if (rest == 2) *to = from[v >> 6 & 63];
-  return out;
 }
 
 // Decodes characters that were already freed of padding. A last group of one character, or bits left
@@ -110,8 +108,22 @@ char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + '
 
 }  // namespace
 
-std::string base64_encode(std::string_view bytes) { return encode(bytes, base64_alphabet, true); }
-std::string base64url_encode(std::string_view bytes) { return encode(bytes, base64url_alphabet, false); }
+std::string base64_encode(std::string_view bytes) {
+  std::string out((bytes.size() + 2) / 3 * 4, '=');
+  encode(bytes, base64_alphabet, out.data());
+  return out;
+}
+
+std::string base64url_encode(std::string_view bytes) {
+  std::string out(base64url_size(bytes.size()), '\0');
+  encode(bytes, base64url_alphabet, out.data());
+  return out;
+}
+
+void base64url_encode_to(std::string_view bytes, std::span<char> to) {
+  assert(to.size() == base64url_size(bytes.size()));
+  encode(bytes, base64url_alphabet, to.data());
+}
 
 std::optional<std::string> base64_decode(std::string_view s) {
   std::string out;
@@ -130,30 +142,36 @@ std::optional<std::string> base64_decode(std::string_view s) {
   return out;
 }
 
-std::optional<std::string> base64url_decode(std::string_view s) {
-  // Four characters at a time; the same strictness as Base64Decoder's.
+// Four characters at a time; the same strictness as Base64Decoder's.
+bool base64url_decode_to(std::string_view s, std::span<char> octets) {
   const auto value = [s](std::size_t i) -> std::uint32_t {
     return base64url_values[static_cast<unsigned char>(s[i])];
   };
+  if (s.size() != base64url_size(octets.size())) return false;
   const std::size_t rest = s.size() % 4, whole = s.size() - rest;
-  if (rest == 1) return std::nullopt;
-  std::string out(whole / 4 * 3 + (rest == 0 ? 0 : rest - 1), '\0');
-  char* to = out.data();
+  char* to = octets.data();
   for (std::size_t i = 0; i < whole; i += 4) {
     const std::uint32_t a = value(i), b = value(i + 1), c = value(i + 2), d = value(i + 3);
-    if ((a | b | c | d) > 63) return std::nullopt;
+    if ((a | b | c | d) > 63) return false;
     const std::uint32_t bits = a << 18 | b << 12 | c << 6 | d;
     *to++ = static_cast<char>(bits >> 16);
     *to++ = static_cast<char>(bits >> 8 & 0xff);
     *to++ = static_cast<char>(bits & 0xff);
   }
-  if (rest == 0) return out;
+  if (rest == 0) return true;
   const std::uint32_t a = value(whole), b = value(whole + 1), c = rest == 3 ? value(whole + 2) : 0;
-  if ((a | b | c) > 63) return std::nullopt;
+  if ((a | b | c) > 63) return false;
   const std::uint32_t bits = a << 12 | b << 6 | c;
-  if ((bits & (rest == 2 ? 0x3ffU : 3U)) != 0) return std::nullopt;
+  if ((bits & (rest == 2 ? 0x3ffU : 3U)) != 0) return false;
   *to++ = static_cast<char>(bits >> 10);
   if (rest == 3) *to = static_cast<char>(bits >> 2 & 0xff);
+  return true;
+}
+
+std::optional<std::string> base64url_decode(std::string_view s) {
+  if (s.size() % 4 == 1) return std::nullopt;
+  std::string out(s.size() / 4 * 3 + (s.size() % 4 == 0 ? 0 : s.size() % 4 - 1), '\0');
+  if (!base64url_decode_to(s, out)) return std::nullopt;
   return out;
 }
 

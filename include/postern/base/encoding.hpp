@@ -13,6 +13,13 @@ std::string base64_encode(std::string_view bytes);             // RFC 4648, 4, w
 std::optional<std::string> base64_decode(std::string_view s);  // strict but for white space
 std::string base64url_encode(std::string_view bytes);          // RFC 4648, 5, without padding
 std::optional<std::string> base64url_decode(std::string_view s);
+// The same for what has a fixed size, in memory of the caller's. `to` has base64url_size(bytes.size()) characters;
+// decoding says whether `s` is what so many octets as `to` has are encoded as.
+constexpr std::size_t base64url_size(std::size_t bytes) {
+  return bytes / 3 * 4 + (bytes % 3 == 0 ? 0 : bytes % 3 + 1);
+}
+void base64url_encode_to(std::string_view bytes, std::span<char> to);
+bool base64url_decode_to(std::string_view s, std::span<char> to);
 std::string hex_encode(std::string_view bytes);
 
 // The first 64 bits of SHA-256, big-endian: the same on every machine and in every version.

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "postern/base/encoding.hpp"
+#include "postern/base/hasher.hpp"
 #include "support/counting_random.hpp"
 
 namespace postern {
@@ -105,6 +106,16 @@ TEST(Seal, KeySizeIsABug) {
   test::CountingRandom random;
   EXPECT_THROW(seal("short", "x", "", random), std::length_error);
   EXPECT_THROW((void)unseal("short", std::string(40, 'x'), ""), std::length_error);
+}
+
+TEST(Crypto, DigestsOfPieces) {
+  Hasher sha(Hasher::Algorithm::sha1), sha256_pieces(Hasher::Algorithm::sha256);
+  for (const char* piece : {"a", "", "bc"}) {
+    sha.update(piece);
+    sha256_pieces.update(piece);
+  }
+  EXPECT_EQ(hex_encode(sha.finish()), "a9993e364706816aba3e25717850c26c9cd0d89d");
+  EXPECT_EQ(hex_encode(sha256_pieces.finish()), hex(sha256("abc")));
 }
 
 }  // namespace
