@@ -133,6 +133,24 @@ CommandBuilder& CommandBuilder::literal(std::string_view octets) {
   return *this;
 }
 
+CommandBuilder& CommandBuilder::streamed_literal(std::uint64_t octets) {
+  if (octets == 0 || command_.streamed_octets != 0) {
+    error(Errc::unencodable, "a streamed literal of nothing, or a second one");
+    return *this;
+  }
+  const std::uint64_t at_once_max = capabilities_.has(Capability::literal_plus) ? streamed_at_once_bytes_max
+                                    : capabilities_.has(Capability::literal_minus)
+                                        ? std::uint64_t{literal_minus_bytes_max}
+                                        : 0;
+  command_.streamed_octets = octets;
+  command_.streamed_waits = octets > at_once_max;
+  const std::string head = "{" + std::to_string(octets) + (command_.streamed_waits ? "}" : "+}");
+  line_bytes_ += head.size();
+  append(head);
+  append("\r\n");
+  return *this;
+}
+
 CommandBuilder& CommandBuilder::mailbox(std::string_view utf8_name) {
   if (utf8_name.find('\0') != std::string_view::npos) {
     error(Errc::unencodable, "NUL in a mailbox name");

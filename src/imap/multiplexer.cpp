@@ -13,9 +13,10 @@
 namespace postern::imap {
 namespace {
 
-// waiting: in the queue. sending: begun, the server's "+" is awaited before the next chunk. sent: all written,
-// the tagged response is awaited. idling: as sent, and "+" has come. ending: as idling, and DONE is written.
-enum class Phase : std::uint8_t { waiting, sending, sent, idling, ending };
+// waiting: in the queue. sending: begun, the server's "+" is awaited before the next chunk. streaming: octets of the
+// literal behind the chunks are being sent. sent: all written, the tagged response is awaited. idling: as sent, and
+// "+" has come. ending: as idling, and DONE is written.
+enum class Phase : std::uint8_t { waiting, sending, streaming, sent, idling, ending };
 
 struct Entry {
   CommandId id = 0;
@@ -24,8 +25,9 @@ struct Entry {
   CommandSink* sink = nullptr;  // null: abandoned
   Phase phase = Phase::waiting;
   std::size_t next_chunk = 0;
-  bool finish_wanted = false;  // IDLE: end it as soon as possible
-  std::error_code lost;        // why a response this command expects had to be skipped
+  std::uint64_t literal_left = 0;  // of the streamed literal
+  bool finish_wanted = false;      // IDLE: end it as soon as possible
+  std::error_code lost;            // why a response this command expects had to be skipped
 
   bool is(std::string_view name) const { return is_word(command.name, name); }
   bool idle() const { return is("IDLE"); }
@@ -125,10 +127,11 @@ struct Multiplexer::State {
     }
   }
 
-  bool awaits_literal() const { return !in_flight.empty() && in_flight.back().phase == Phase::sending; }
+  bool is_in(Phase phase) const { return !in_flight.empty() && in_flight.back().phase == phase; }
+  bool awaits_literal() const { return is_in(Phase::sending); }
 
   bool may_start(const Entry& entry) const {
-    if (link != Link::open || awaits_literal()) return false;
+    if (link != Link::open || awaits_literal() || is_in(Phase::streaming)) return false;
     if (in_flight.empty()) return true;
     if (in_flight.size() >= limits.in_flight || entry.has_continuation()) return false;
     // Behind DONE the server reads on (RFC 2177): the IDLE that it ends bars nothing. What the server says about the
@@ -151,12 +154,35 @@ struct Multiplexer::State {
       write(chunk, false);
       std::string().swap(chunk);
     }
-    if (last) write("\r\n", false);
     entry.phase = last ? Phase::sent : Phase::sending;
+    if (!last) return;
+    const auto& command = entry.command;
+    entry.literal_left = command.streamed_octets;
+    if (command.streamed_octets == 0)
+      write("\r\n", false);
+    else
+      entry.phase = command.streamed_waits ? Phase::sending : Phase::streaming;
+  }
+
+  // What there is of the streamed literal. It is the last command that was begun.
+  void write_literal() {
+    Entry& entry = in_flight.back();
+    if (entry.sink == nullptr) return;
+    std::string piece = entry.sink->on_literal(entry.literal_left);
+    if (piece.size() > entry.literal_left) piece.resize(static_cast<std::size_t>(entry.literal_left));
+    entry.literal_left -= piece.size();
+    if (output.empty() && !output_is_secret)
+      output = std::move(piece);  // a big one isn't copied
+    else
+      write(piece, false);
+    if (entry.literal_left > 0) return;
+    write("\r\n", false);
+    entry.phase = Phase::sent;
   }
 
   void stage() {
     if (link != Link::open) return;
+    if (is_in(Phase::streaming)) write_literal();
     for (Entry& entry : in_flight) {
       if (!entry.wants_done()) continue;
       write("DONE\r\n", false);
@@ -168,6 +194,7 @@ struct Multiplexer::State {
       write(entry.tag, false);
       write(" ", false);
       write_chunk(entry);
+      if (is_in(Phase::streaming)) write_literal();
     }
   }
 
@@ -182,6 +209,7 @@ struct Multiplexer::State {
   Result<> handle_untagged(Response& response);
   Result<> handle_continuation(const Continuation& continuation);
   Result<> handle_tagged(StatusResponse& response);
+  static void tell_end(Entry& entry, StatusResponse& response);
   Result<> broken(Error error) {
     if (link != Link::closed) link = Link::broken;
     return fail(std::move(error));
@@ -258,7 +286,11 @@ Result<> Multiplexer::State::handle_untagged(Response& response) {
 
 Result<> Multiplexer::State::handle_continuation(const Continuation& continuation) {
   if (awaits_literal()) {
-    write_chunk(in_flight.back());
+    Entry& sending = in_flight.back();
+    if (sending.next_chunk == sending.command.chunks.size())
+      sending.phase = Phase::streaming;
+    else
+      write_chunk(sending);
     return {};
   }
   if (in_flight.size() != 1 || !in_flight.front().command.exclusive) {
@@ -288,7 +320,8 @@ Result<> Multiplexer::State::handle_tagged(StatusResponse& response) {
                                [&](const Entry& e) { return same_word(e.tag, response.tag); });
   if (it == in_flight.end()) return fail(Errc::out_of_step, "tag of no command");
   // OK to a command of which only a part was sent: what is left of it would be read as commands.
-  if (it->phase == Phase::sending && response.status == Status::ok) {
+  const bool in_literal = it->phase == Phase::streaming;
+  if ((in_literal || it->phase == Phase::sending) && response.status == Status::ok) {
     return fail(Errc::out_of_step, it->command.name + ": OK before its literal");
   }
   Entries ended;
@@ -296,7 +329,13 @@ Result<> Multiplexer::State::handle_tagged(StatusResponse& response) {
   Entry& entry = ended.front();
   if (entry.command.secret) wipe(entry.command);
   if (entry.is("STARTTLS") && response.status == Status::ok) starttls_done = true;
-  if (!entry.sink) return {};
+  if (entry.sink) tell_end(entry, response);
+  // The server goes on reading the literal, of which the rest won't come.
+  if (in_literal) return fail(Errc::out_of_step, entry.command.name + ": refused within its literal");
+  return {};
+}
+
+void Multiplexer::State::tell_end(Entry& entry, StatusResponse& response) {
   switch (response.status) {
     case Status::ok:
     case Status::preauth:
@@ -310,7 +349,6 @@ Result<> Multiplexer::State::handle_tagged(StatusResponse& response) {
     case Status::bad: entry.sink->on_done(fail(Errc::bad, refusal_text(response)), &response); break;
     case Status::bye: entry.sink->on_done(fail(Errc::bye, refusal_text(response)), &response); break;
   }
-  return {};
 }
 
 Result<> Multiplexer::State::handle(std::string_view text) {
@@ -393,11 +431,13 @@ bool Multiplexer::output_secret() const { return state_->taken_was_secret; }
 
 bool Multiplexer::wants_output() const {
   if (state_->link != State::Link::open) return false;
-  if (!state_->output.empty()) return true;
+  if (!state_->output.empty() || in_streamed_literal()) return true;
   if (!state_->waiting.empty() && state_->may_start(state_->waiting.front())) return true;
   return std::any_of(state_->in_flight.begin(), state_->in_flight.end(),
                      [](const Entry& e) { return e.wants_done(); });
 }
+
+bool Multiplexer::in_streamed_literal() const { return state_->is_in(Phase::streaming); }
 
 Result<> Multiplexer::feed(std::string_view octets) {
   State& s = *state_;

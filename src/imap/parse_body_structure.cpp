@@ -8,7 +8,8 @@
 // body-fields     = body-fld-param SP body-fld-id SP body-fld-desc SP body-fld-enc SP body-fld-octets
 // body-ext-1part  = body-fld-md5 [SP body-fld-dsp [SP body-fld-lang [SP body-fld-loc *(SP body-extension)]]]
 // body-ext-mpart  = body-fld-param [SP body-fld-dsp [SP body-fld-lang [SP body-fld-loc *(SP body-extension)]]]
-// Recursion is bounded by nesting_max, the number of parts by body_parts_max.
+// Recursion is bounded by nesting_max, the number of parts by body_parts_max: what is deeper is told as one part that
+// nothing is known of, parts beyond are left out.
 #include <array>
 
 #include "imap/response_parsers.hpp"
@@ -22,12 +23,12 @@ class Parser {
   explicit Parser(Cursor& in) : in_(in) {}
 
   bool body(BodyStructure& out, std::size_t depth) {
-    if (depth > nesting_max) return in_.too_large("nesting");
-    if (++parts_ > body_parts_max) return in_.too_large("parts");
+    ++parts_;
     in_.spaces();
-    if (in_.accept_nil()) {  // a part the server couldn't read: it keeps its number
+    const bool unread = in_.accept_nil();  // by the server
+    if (unread || depth > nesting_max) {   // it keeps its number
       out.type = "application", out.subtype = "octet-stream";
-      return true;
+      return unread || in_.skip_value();
     }
     if (!in_.accept('(')) return in_.fail("body expected");
     in_.spaces();
@@ -65,7 +66,8 @@ class Parser {
   bool multipart(BodyStructure& out, std::size_t depth) {
     out.type = "multipart";
     while (in_.spaces(), in_.peek() == '(') {
-      if (!body(out.parts.emplace_back(), depth + 1)) return false;
+      const bool beyond = parts_ >= body_parts_max;
+      if (!(beyond ? in_.skip_value() : body(out.parts.emplace_back(), depth + 1))) return false;
     }
     NString subtype;
     if (!in_.field(subtype)) return false;
@@ -147,6 +149,7 @@ class Parser {
     }
     in_.spaces();
     if (in_.peek() != '(') return in_.accept_nil() || true;
+    if (parts_ >= body_parts_max) return in_.skip_value();
     return body(out.parts.emplace_back(), depth + 1);
   }
 

@@ -1,20 +1,16 @@
 // Whatever strings a command is built from, a server reads back those very strings, and no CR, LF or NUL stands
 // outside a literal. The first octet of the input chooses what the server can do, NULs part the strings.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "postern/imap/command.hpp"
+#include "require.hpp"
 
 namespace postern::imap {
 
 namespace {
-
-void require(bool ok) {
-  if (!ok) std::abort();
-}
 
 // Reads `text` by the grammar of RFC 3501, as a server does: astrings, each behind one SP.
 std::vector<std::string> read_back(std::string_view text) {

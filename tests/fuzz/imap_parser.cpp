@@ -1,19 +1,11 @@
 // parse_response on anything: it ends, in memory of its own, and what it gives keeps its promises.
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 #include "postern/imap/parser.hpp"
+#include "require.hpp"
 
 namespace postern::imap {
-
-namespace {
-
-void require(bool ok) {
-  if (!ok) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);

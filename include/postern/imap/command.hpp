@@ -38,6 +38,9 @@ struct Command {
   std::string name;                 // "UID FETCH": for logs and counters, never with arguments
   std::vector<std::string> chunks;  // sent in order; the server's "+" is awaited between two of them.
                                     // The tag and the last CRLF are not part of it.
+  // A literal behind all chunks whose octets come from CommandSink::on_literal(); 0: there is none.
+  std::uint64_t streamed_octets = 0;
+  bool streamed_waits = false;  // for the server's "+"
   Expect expect = Expect::none;
   bool repeatable = true;  // may be sent again on a new connection (reads)
   bool exclusive = false;  // nothing else in flight with it: SELECT, IDLE, AUTHENTICATE, STARTTLS, ...
@@ -62,9 +65,12 @@ class CommandBuilder {
   CommandBuilder& raw(std::string_view text);
   CommandBuilder& number(std::uint64_t n);
   CommandBuilder& set(const UidSet& set);
-  CommandBuilder& astring(std::string_view text);          // atom, quoted or literal, whichever is right
-  CommandBuilder& string(std::string_view text);           // quoted or literal
-  CommandBuilder& literal(std::string_view octets);        // always a literal (APPEND); NUL is unencodable
+  CommandBuilder& astring(std::string_view text);    // atom, quoted or literal, whichever is right
+  CommandBuilder& string(std::string_view text);     // quoted or literal
+  CommandBuilder& literal(std::string_view octets);  // always a literal (APPEND); NUL is unencodable
+  // A literal of so many octets (not 0) that are sent as they come; nothing may follow it. It waits for the server's
+  // leave where it must, and where it is larger than streamed_at_once_bytes_max: the server can refuse it beforehand.
+  CommandBuilder& streamed_literal(std::uint64_t octets);
   CommandBuilder& mailbox(std::string_view utf8_name);     // modified UTF-7 or, once utf8_enabled(), UTF-8
   CommandBuilder& encoded_mailbox(std::string_view name);  // a name as a LIST response had it
   CommandBuilder& flag(std::string_view flag);  // a system flag with its backslash, or a keyword (an atom)

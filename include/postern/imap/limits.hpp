@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace postern::imap {
 
@@ -27,5 +28,8 @@ inline constexpr std::size_t command_line_bytes_max = 8'000;
 // LITERAL- (RFC 7888): the largest non-synchronising literal.
 inline constexpr std::size_t literal_minus_bytes_max = 4'096;
 inline constexpr std::size_t body_piece_bytes = 512 * 1024;
+
+// A streamed literal of more octets than that waits for leave even where it need not (LITERAL+).
+inline constexpr std::uint64_t streamed_at_once_bytes_max = 64 * 1024;
 
 }  // namespace postern::imap

@@ -8,7 +8,7 @@
 //   an exclusive command, for everything in flight to end (and nothing starts beside it), except that both it and
 //   what comes behind it may follow right behind the DONE of an IDLE (but not AUTHENTICATE, IDLE, STARTTLS);
 //   one that expects data without a correlator (SEARCH, SORT, THREAD, LIST, STATUS, other), for the one in
-//   flight that expects the same kind; and any, for the "+" to a literal that is being sent.
+//   flight that expects the same kind; and any, for the "+" to a literal that is being sent, and its end.
 // AUTHENTICATE, IDLE, STARTTLS and LOGOUT are known by their Command::name ("AUTHENTICATE PLAIN" and so on); the
 // first three are always exclusive. A multiplexer serves one connection: after fail_all() nothing can be submitted.
 #pragma once
@@ -41,6 +41,13 @@ class CommandSink {
     (void)continuation;
     return std::nullopt;
   }
+  // The next octets of the command's streamed literal, of which `left` have yet to be sent, and not more. None: they
+  // aren't there yet; whoever has them later lets the driver take output again. Called from take_output(), and must
+  // call nothing of the multiplexer.
+  virtual std::string on_literal(std::uint64_t left) {
+    (void)left;
+    return {};
+  }
   // The end: a tagged OK, or Error{no|bad (context = code and text)|closed|bye}. Called exactly once,
   // unless abandoned. A NO or BAD carries its StatusResponse, too. Where a SEARCH, SORT, THREAD or ESEARCH
   // response had to be skipped, a tagged OK would make its command look as if it had found nothing: that is
@@ -71,7 +78,8 @@ class Multiplexer {
   // The sink must live until on_done or abandon(). Errc::too_large when too many wait.
   Result<CommandId> submit(Command command, CommandSink& sink);
   static std::string tag_of(CommandId id);
-  // The sink is no longer called. A command not yet written is dropped.
+  // The sink is no longer called. A command not yet written is dropped. One whose streamed literal hasn't been sent
+  // whole bars the connection: the driver has to close it.
   void abandon(CommandId id);
   // Ends a running IDLE by "DONE"; no effect if `id` is not an IDLE that has been answered by "+" yet
   // (then it is ended as soon as the "+" comes).
@@ -82,6 +90,7 @@ class Multiplexer {
   std::string take_output();
   bool output_secret() const;  // about what take_output() returned last
   bool wants_output() const;
+  bool in_streamed_literal() const;  // one is being sent, as its octets come
 
   // Takes octets read. An error is fatal for the connection (out_of_step, bye, not_imap): nothing is written
   // any more, and fail_all() is the driver's next call. One broken response that can be skipped is counted

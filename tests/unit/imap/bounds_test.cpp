@@ -8,18 +8,31 @@ namespace {
 
 const std::string part = "(\"text\" \"plain\" NIL NIL NIL \"7bit\" 1 1)";
 
+// The first part that has none of its own, and how deep it is.
+std::pair<const BodyStructure*, std::size_t> innermost(const FetchData& data) {
+  const auto* body = data.body_structure.get();
+  std::size_t depth = body == nullptr ? 0 : 1;
+  for (; body != nullptr && !body->parts.empty(); body = &body->parts.front()) ++depth;
+  return {body, depth};
+}
+
+// What is too deep is one part that nothing is known of.
+void expect_cut(const FetchData& past) {
+  const auto [leaf, depth] = innermost(past);
+  ASSERT_NE(leaf, nullptr);
+  EXPECT_EQ(depth, nesting_max + 1);
+  EXPECT_EQ(leaf->type + "/" + leaf->subtype, "application/octet-stream");
+  EXPECT_EQ(past.uid, 9u);
+}
+
 TEST(Bounds, BodiesInBodies) {
   const auto nested = [](std::size_t depth) {  // depth bodies in all
     return "(BODYSTRUCTURE " + repeated("(", depth - 1) + part + repeated(" \"mixed\")", depth - 1) +
            " UID 9)";
   };
-  EXPECT_TRUE(fetched(nested(nesting_max)).body_structure);
-  const auto past = fetched(nested(nesting_max + 1));
-  EXPECT_FALSE(past.body_structure);
-  EXPECT_EQ(past.uid, 9u);
-  const auto far_past = fetched(nested(1'000'000));
-  EXPECT_FALSE(far_past.body_structure);
-  EXPECT_EQ(far_past.uid, 9u);
+  EXPECT_EQ(innermost(fetched(nested(nesting_max))).first->subtype, "plain");
+  expect_cut(fetched(nested(nesting_max + 1)));
+  expect_cut(fetched(nested(1'000'000)));
 }
 
 TEST(Bounds, MessagesInMessages) {
@@ -27,20 +40,35 @@ TEST(Bounds, MessagesInMessages) {
   const auto nested = [&](std::size_t depth) {
     return "(BODYSTRUCTURE " + repeated(head, depth - 1) + part + repeated(" 1)", depth - 1) + " UID 9)";
   };
-  EXPECT_TRUE(fetched(nested(nesting_max)).body_structure);
-  EXPECT_FALSE(fetched(nested(nesting_max + 1)).body_structure);
-  EXPECT_EQ(fetched(nested(nesting_max + 1)).uid, 9u);
+  EXPECT_EQ(innermost(fetched(nested(nesting_max))).first->subtype, "plain");
+  expect_cut(fetched(nested(nesting_max + 1)));
+  expect_cut(fetched(nested(100'000)));
 }
 
 TEST(Bounds, PartsOfABody) {
   const auto parts = [](std::size_t count) {  // the multipart counts, too
     return fetched("(BODYSTRUCTURE (" + repeated(part, count - 1) + " \"mixed\") UID 9)");
   };
-  const auto at = parts(body_parts_max);
-  ASSERT_TRUE(at.body_structure);
-  EXPECT_EQ(at.body_structure->parts.size(), body_parts_max - 1);
-  EXPECT_FALSE(parts(body_parts_max + 1).body_structure);
-  EXPECT_EQ(parts(body_parts_max + 1).uid, 9u);
+  for (const auto beyond : {0, 1, 2'000}) {  // those are left out
+    const auto at = parts(body_parts_max + static_cast<std::size_t>(beyond));
+    ASSERT_TRUE(at.body_structure);
+    EXPECT_EQ(at.body_structure->parts.size(), body_parts_max - 1);
+    EXPECT_EQ(at.body_structure->subtype, "mixed");
+    EXPECT_EQ(at.uid, 9u);
+  }
+}
+
+TEST(Bounds, TheMessageInTheLastPart) {
+  const std::string message = "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 1 (NIL) " + part + " 1)";
+  const auto parts = [&](std::size_t before) {
+    return fetched("(BODYSTRUCTURE (" + repeated(part, before) + message + part + " \"mixed\") UID 9)");
+  };
+  const auto in = parts(body_parts_max - 3), out = parts(body_parts_max - 2);
+  ASSERT_TRUE(in.body_structure && out.body_structure);
+  EXPECT_EQ(in.body_structure->parts.back().parts.size(), 1u);
+  EXPECT_EQ(in.body_structure->parts.size(), body_parts_max - 2);
+  EXPECT_EQ(out.body_structure->parts.back().parts.size(), 0u);
+  EXPECT_EQ(out.body_structure->parts.size(), body_parts_max - 1);
 }
 
 TEST(Bounds, AddressesOfAnEnvelope) {
