@@ -3,6 +3,7 @@
 #include "io/socket.hpp"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -89,6 +90,15 @@ std::unique_ptr<ByteStream> adopt_socket(Loop& loop, int fd) {
 bool is_loopback(const ByteStream& stream) {
   const auto* ours = dynamic_cast<const SocketStream*>(&stream);
   return ours != nullptr && ours->socket->loopback();
+}
+
+Result<int> release_socket(std::unique_ptr<ByteStream> stream) {
+  const auto* ours = dynamic_cast<const SocketStream*>(stream.get());
+  if (ours == nullptr || ours->socket->is_tls() || ours->socket->closed())
+    return fail(Errc::io, "not a plain socket of this layer");
+  const int fd = ::fcntl(ours->socket->fd(), F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) return fail(Errc::io, error_text(errno));
+  return fd;
 }
 
 Result<std::size_t> read_now(ByteStream& stream, std::span<char> buffer) {

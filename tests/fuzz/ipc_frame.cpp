@@ -1,17 +1,14 @@
 // Frames and what is in them: whatever comes is read or refused, and what was read survives being written.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
 #include "postern/ipc/frame.hpp"
+#include "require.hpp"
 
+using namespace postern;
 using namespace postern::ipc;
 
 namespace {
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 void check_request(std::string_view payload) {
   const auto head = parse_request_head(payload);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 
 #include "postern/io/stream.hpp"
@@ -17,5 +18,8 @@ Result<std::size_t> read_now(ByteStream& stream, std::span<char> buffer);
 // Calls back once from the loop when read_now() is worth a try, also when the stream was closed. Not called
 // any more when the loop ends. The callback must not own the stream.
 void when_readable(ByteStream& stream, std::function<void()> callback);
+
+// The socket of a plain stream that nothing is pending on, for whoever drives it by other means and owns it then.
+Result<int> release_socket(std::unique_ptr<ByteStream> stream);
 
 }  // namespace postern::io
