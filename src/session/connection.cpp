@@ -23,6 +23,7 @@ imap::Command fixed_command(std::string name, bool exclusive) {
 bool is_passing(const std::string& code) {
   return code == "UNAVAILABLE" || code == "INUSE" || code == "LIMIT" || code == "SERVERBUG";
 }
+bool is_forbidding(const std::string& code) { return code == "NOPERM" || code == "AUTHORIZATIONFAILED"; }
 
 }  // namespace
 
@@ -104,10 +105,19 @@ void Connection::on_untagged(imap::Response& response) {
     loop_.logger().warning(
         "imap alert", {{"server", server_->options().endpoint.host}, {"text", server_text(status->text)}});
   }
+  if (const auto* status = std::get_if<imap::StatusResponse>(&response);
+      status && status->code.name == "NOTIFICATIONOVERFLOW" && owner_ != nullptr)
+    return owner_->on_notification_overflow();
   if (selection_.on_untagged(response)) return;
   if (owner_ != nullptr && (std::holds_alternative<imap::StatusDataResponse>(response) ||
                             std::holds_alternative<imap::ListResponse>(response))) {
     owner_->on_account_data(response);
+  } else if (owner_ != nullptr && selection_.is_unheard() &&
+             (std::holds_alternative<imap::ExistsResponse>(response) ||
+              std::holds_alternative<imap::ExpungeResponse>(response) ||
+              std::holds_alternative<imap::VanishedResponse>(response) ||
+              std::holds_alternative<imap::FetchResponse>(response))) {
+    owner_->on_unheard(selection_.mailbox(), response);
   }
 }
 
@@ -157,6 +167,8 @@ void Connection::flush() {
   server_->count().bytes_out += output.size();
   auto written = stream_->write_now(output);
   if (!written) return lose(written.error());
+  // A large literal takes its time; the server has nothing to say meanwhile.
+  if (*written > 0 && mux_.in_streamed_literal()) last_progress_ = loop_.clock().now();
   arm_timer();
   if (*written == output.size()) {
     if (secret) wipe(output.data(), output.size());
@@ -238,13 +250,31 @@ void Connection::SelectSink::on_done(Result<imap::StatusResponse> result,
       outcome = fail(Errc::connection_lost, result.error().context);
     } else if (is_passing(refusal->code.name)) {
       outcome = fail(Errc::unavailable, server_text(result.error().context));
-    } else if (result.error().code == imap::Errc::no && refusal->code.name != "NOPERM") {
-      outcome = fail(Errc::no_such_mailbox, server_text(result.error().context));
+    } else if (result.error().code == imap::Errc::no && !is_forbidding(refusal->code.name)) {
+      const bool gone = refusal->code.name == "NONEXISTENT";
+      outcome =
+          fail(gone ? Errc::no_such_mailbox : Errc::mailbox_refused, server_text(result.error().context));
     } else {
       outcome = fail(Error(result.error().code, server_text(result.error().context)));
     }
   }
   if (c.owner_ != nullptr) c.owner_->on_select_done(c, outcome);
+}
+
+// CLOSE would expunge. Without UNSELECT (RFC 3691), another mailbox is looked at: what is about it, nobody hears.
+void Connection::deselect(const io::Label& label) {
+  deselecting_ = true;
+  selection_.failed();
+  auto command = fixed_command(tiers_.unselect ? "UNSELECT" : "EXAMINE", true);
+  if (!tiers_.unselect) command.chunks.front() += " INBOX";
+  auto submitted = submit(std::move(command), deselect_sink_, label);
+  if (!submitted) deselect_sink_.on_done(fail(std::move(submitted.error())), nullptr);
+}
+
+// Refused, EXAMINE leaves nothing selected either (RFC 3501, 6.3.1).
+void Connection::DeselectSink::on_done(Result<imap::StatusResponse>, const imap::StatusResponse*) {
+  connection.deselecting_ = false;
+  if (connection.owner_ != nullptr) connection.owner_->on_deselected();
 }
 
 // --- IDLE (RFC 2177) ---

@@ -27,7 +27,11 @@ class Connection final : public imap::UntaggedObserver, public std::enable_share
   class Owner {
    public:
     virtual void on_account_data(imap::Response& response) = 0;  // STATUS, LIST
+    // See AccountObserver.
+    virtual void on_unheard(const std::string& mailbox, const imap::Response& response) = 0;
+    virtual void on_notification_overflow() = 0;
     virtual void on_select_done(Connection& connection, const Result<>& result) = 0;
+    virtual void on_deselected() = 0;  // deselect() has ended
     virtual void on_lost(Connection& connection, const Error& reason) = 0;
 
    protected:
@@ -45,10 +49,15 @@ class Connection final : public imap::UntaggedObserver, public std::enable_share
   Result<imap::CommandId> submit(imap::Command command, imap::CommandSink& sink,
                                  const io::Label& label = nullptr);
   void abandon(imap::CommandId id) { mux_.abandon(id); }
+  // There are more octets of a streamed literal.
+  void literal_ready() { schedule_flush(); }
   // While a sink hears on_done(connection_lost): whether its command was never written.
   bool was_not_sent() const { return mux_.waiting() < waiting_at_end_; }
   // Sends SELECT; on_select_done() tells how it ended. Not while another one runs.
   void select(std::string mailbox, MailboxObserver& observer, const io::Label& label);
+  // Lets go of the mailbox that is selected, where nobody needs it; nothing in it is expunged.
+  void deselect(const io::Label& label);
+  bool deselecting() const { return deselecting_; }
   Selection& selection() { return selection_; }
   const Selection& selection() const { return selection_; }
 
@@ -90,6 +99,12 @@ class Connection final : public imap::UntaggedObserver, public std::enable_share
     Connection& connection;
   };
 
+  struct DeselectSink final : imap::CommandSink {
+    explicit DeselectSink(Connection& c) : connection(c) {}
+    void on_done(Result<imap::StatusResponse> result, const imap::StatusResponse* refusal) override;
+    Connection& connection;
+  };
+
   void listen();
   void on_readable();
   static io::Task<> write_rest(std::shared_ptr<Connection> self, std::string rest, bool secret);
@@ -123,12 +138,13 @@ class Connection final : public imap::UntaggedObserver, public std::enable_share
   IdleSink idle_sink_{*this};
   NoopSink noop_sink_;
   SelectSink select_sink_{*this};
+  DeselectSink deselect_sink_{*this};
   std::shared_ptr<io::Event> logged_out_;
 
   State state_ = State::opening;
   bool may_idle_;
   bool idle_refused_ = false, idle_continued_ = false, idle_ending_ = false, idle_again_ = false;
-  bool flush_scheduled_ = false, writing_ = false;
+  bool flush_scheduled_ = false, writing_ = false, deselecting_ = false;
   imap::CommandId idle_id_ = 0;
   std::size_t waiting_at_end_ = 0;
   TimerId timer_ = 0;

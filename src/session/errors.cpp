@@ -17,6 +17,7 @@ class SessionCategory final : public std::error_category {
       case Errc::connection_lost: return "the connection to the IMAP server was lost";
       case Errc::timeout: return "the IMAP server did not answer in time";
       case Errc::no_such_mailbox: return "no such mailbox";
+      case Errc::mailbox_refused: return "the IMAP server refused to open the mailbox";
       case Errc::overloaded: return "too many requests wait";
     }
     return "unknown";

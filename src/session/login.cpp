@@ -26,6 +26,36 @@ imap::Command plain_command(std::string name, imap::Expect expect = imap::Expect
   return command;
 }
 
+// Octets of a credential that are told as such; of a shorter one all of it.
+constexpr std::size_t quoted_run = 8;
+
+// Does the text hold a run of `what`?
+bool has_run_of(std::string_view text, std::string_view what) {
+  const auto length = std::min(quoted_run, what.size());
+  if (length == 0) return false;
+  for (std::size_t i = 0; i + length <= text.size(); ++i)
+    if (what.find(text.substr(i, length)) != std::string_view::npos) return true;
+  return false;
+}
+
+// Does a server quote the secret, or what was sent of it? In SASL it stands behind other octets, so its base64 begins
+// in one of three places of a group.
+bool quotes_secret(std::string_view text, std::string_view secret) {
+  if (has_run_of(text, secret)) return true;
+  for (std::size_t before = 0; before < 3; ++before) {
+    auto shifted = std::string(before, 'x').append(secret);
+    auto encoded = base64_encode(shifted);
+    wipe(shifted.data(), shifted.size());
+    // Those characters that are made of the secret alone.
+    const auto first = (before * 8 + 5) / 6, last = (before + secret.size()) * 8 / 6;
+    const bool quoted =
+        first < last && has_run_of(text, std::string_view(encoded).substr(first, last - first));
+    wipe(encoded.data(), encoded.size());
+    if (quoted) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::string server_text(std::string_view text) {
@@ -116,11 +146,8 @@ Error Login::failure(Error error) const {
     error = Error(insecure ? Errc::not_secure : Errc::unavailable, std::move(what));
   }
   error.context = server_text(error.context);
-  const auto secret = credentials_.secret.expose();
-  if (error.context.find(secret) != std::string::npos ||
-      error.context.find(base64_encode(secret)) != std::string::npos) {
+  if (quotes_secret(error.context, credentials_.secret.expose()))
     error.context = "(the server's text is withheld)";
-  }
   return error;
 }
 

@@ -31,13 +31,13 @@ PoolCore::PoolCore(io::Loop& loop, std::shared_ptr<ServerImpl> server, Credentia
       backoff_(server_->options().backoff_min, server_->options().backoff_max) {}
 
 Lease::Impl::~Impl() {
-  if (core && connection) core->released(*connection, pinned);
+  if (core && connection) core->released(*this);
 }
 
 // --- Waiting and being served ---
 
 io::Task<Result<Lease>> PoolCore::acquire(std::shared_ptr<PoolCore> self, Kind kind, std::string mailbox,
-                                          MailboxObserver* observer) {
+                                          MailboxObserver* observer, MailboxMatch bars) {
   self->last_used = self->loop_.clock().now();
   if (self->closed_ || self->closing_) co_return fail(closed_error());
   if (self->queue_.size() + self->selecting_.size() >= pool_waiting_max) co_return fail(Errc::overloaded);
@@ -45,6 +45,7 @@ io::Task<Result<Lease>> PoolCore::acquire(std::shared_ptr<PoolCore> self, Kind k
   waiting.kind = kind;
   waiting.mailbox = std::move(mailbox);
   waiting.observer = observer;
+  waiting.bars = std::move(bars);
   if (self->loop_.logger().enabled(LogLevel::debug)) waiting.label = co_await io::current_label();
   self->queue_.push_back(waiting);
   self->pump();
@@ -69,18 +70,24 @@ void PoolCore::grant(Waiting& waiting, Connection& connection, bool pinned) {
   impl->core = shared_from_this();
   impl->connection = connection.shared_from_this();
   impl->pinned = pinned;
+  if (waiting.kind == Kind::without) {
+    impl->bars = std::move(waiting.bars);
+    barring_.push_back(impl.get());
+  }
   ++connection.leases;
   if (pinned) ++connection.pins;
   finish(waiting, Lease(std::move(impl)));
 }
 
-void PoolCore::released(Connection& connection, bool pinned) {
+void PoolCore::released(Lease::Impl& lease) {
   last_used = loop_.clock().now();
+  auto& connection = *lease.connection;
   --connection.leases;
-  if (!pinned) return;
-  --connection.pins;
+  if (lease.bars) std::erase(barring_, &lease);
+  if (lease.pinned) --connection.pins;
   // Later, as this may run in anybody's destructor, and observers will be called.
-  if (connection.pins == 0 && !queue_.empty()) schedule_pump();
+  const bool frees = lease.bars || (lease.pinned && connection.pins == 0);
+  if (frees && !queue_.empty()) schedule_pump();
 }
 
 void PoolCore::schedule_pump() {
@@ -109,7 +116,7 @@ void PoolCore::pump() {
 bool PoolCore::serve_next() {
   bool blocked = false, joins_only = false;
   for (auto& waiting : queue_) {
-    if (blocked && waiting.kind == Kind::select) continue;
+    if (blocked && (waiting.kind == Kind::select || waiting.kind == Kind::without)) continue;
     switch (serve(waiting, joins_only)) {
       case Outcome::served: return true;
       case Outcome::opening: joins_only = true; break;
@@ -125,6 +132,7 @@ PoolCore::Outcome PoolCore::serve(Waiting& waiting, bool join_only) {
     return Outcome::served;
   }
   if (waiting.kind == Kind::select) return serve_select(waiting, join_only);
+  if (waiting.kind == Kind::without) return serve_without(waiting, join_only);
   if (auto* connection = least_busy()) {
     grant(waiting, *connection, false);
     return Outcome::served;
@@ -132,7 +140,31 @@ PoolCore::Outcome PoolCore::serve(Waiting& waiting, bool join_only) {
   return want_connection(waiting.label);
 }
 
+bool PoolCore::is_barred(const std::string& mailbox) const {
+  return std::any_of(barring_.begin(), barring_.end(),
+                     [&mailbox](const Lease::Impl* lease) { return lease->bars(mailbox); });
+}
+
+// Those behind wait while what they may want to select is let go of.
+PoolCore::Outcome PoolCore::serve_without(Waiting& waiting, bool join_only) {
+  if (join_only) return Outcome::blocked;
+  bool wait = false;
+  for (const auto& connection : connections_) {
+    const auto& selection = connection->selection();
+    const bool concerned = selection.state() != Selection::State::none && waiting.bars(selection.mailbox());
+    if (concerned && connection->pins == 0 && selection.state() == Selection::State::selected)
+      connection->deselect(waiting.label);
+    wait = wait || concerned || connection->deselecting();
+  }
+  if (wait) return Outcome::blocked;
+  auto* connection = least_busy();
+  if (connection == nullptr) return want_connection(waiting.label);
+  grant(waiting, *connection, false);
+  return Outcome::served;
+}
+
 PoolCore::Outcome PoolCore::serve_select(Waiting& waiting, bool join_only) {
+  if (is_barred(waiting.mailbox)) return Outcome::blocked;
   Connection* target = nullptr;
   for (const auto& connection : connections_) {
     auto& selection = connection->selection();
@@ -154,8 +186,13 @@ PoolCore::Outcome PoolCore::serve_select(Waiting& waiting, bool join_only) {
     target = connection.get();
   }
   if (join_only) return Outcome::blocked;
-  if (target == nullptr) target = free_for_select();
-  if (target == nullptr) return want_connection(waiting.label);
+  if (target == nullptr) target = free_for_select(false);
+  if (target == nullptr) {
+    const auto outcome = want_connection(waiting.label);
+    if (outcome != Outcome::blocked) return outcome;
+    target = free_for_select(true);
+    if (target == nullptr) return outcome;
+  }
   waiting.unlink();
   waiting.selecting = target;
   selecting_.push_back(waiting);
@@ -174,16 +211,29 @@ Connection* PoolCore::least_busy() const {
 
 // One without a lease that needs its mailbox: first one whose mailbox nobody listens to, then the one that
 // was used least lately.
-Connection* PoolCore::free_for_select() const {
+Connection* PoolCore::free_for_select(bool home_too) const {
   Connection* best = nullptr;
   for (const auto& connection : connections_) {
-    if (connection->pins > 0 || connection->selection().state() == Selection::State::selecting) continue;
+    if (!home_too && is_home(*connection)) continue;
+    if (connection->pins > 0 || connection->deselecting()) continue;
+    if (connection->selection().state() == Selection::State::selecting) continue;
     const auto rank = [](const Connection& c) {
       return std::pair(c.selection().observer() != nullptr, c.last_used());
     };
     if (best == nullptr || rank(*connection) < rank(*best)) best = connection.get();
   }
   return best;
+}
+
+bool PoolCore::is_home(const Connection& connection) const {
+  return !home_.empty() && connection.selection().mailbox() == home_;
+}
+
+bool PoolCore::is_selected(std::string_view encoded_mailbox) const {
+  return std::any_of(connections_.begin(), connections_.end(), [&](const auto& connection) {
+    const auto& selection = connection->selection();
+    return selection.state() != Selection::State::none && selection.mailbox() == encoded_mailbox;
+  });
 }
 
 PoolCore::Outcome PoolCore::want_connection(const io::Label& label) {
@@ -324,7 +374,9 @@ void PoolCore::close_surplus() {
   surplus_timer_ = 0;
   const auto self = shared_from_this();
   const auto unused_since = loop_.clock().now() - server_->options().surplus_idle;
-  const auto in_use = [](const Connection& c) { return c.leases > 0 || c.commands_in_flight() > 0; };
+  const auto in_use = [this](const Connection& c) {
+    return c.leases > 0 || c.commands_in_flight() > 0 || is_home(c);
+  };
   const auto keep =
       *std::max_element(connections_.begin(), connections_.end(), [&in_use](const auto& a, const auto& b) {
         return std::pair(in_use(*a), a->last_used()) < std::pair(in_use(*b), b->last_used());
@@ -359,6 +411,14 @@ void PoolCore::on_account_data(imap::Response& response) {
   if (const auto* list = std::get_if<imap::ListResponse>(&response)) observer_->on_list(*list);
 }
 
+void PoolCore::on_unheard(const std::string& mailbox, const imap::Response& response) {
+  if (observer_ != nullptr) observer_->on_unheard(mailbox, response);
+}
+
+void PoolCore::on_notification_overflow() {
+  if (observer_ != nullptr) observer_->on_notification_overflow();
+}
+
 void PoolCore::on_select_done(Connection& connection, const Result<>& result) {
   for (auto it = selecting_.begin(); it != selecting_.end();) {
     Waiting& waiting = *it;
@@ -388,6 +448,7 @@ void PoolCore::on_lost(Connection& connection, const Error& reason) {
   // with which this one was up. Alone, the server is asked once more.
   if (connections_.empty()) refused_.reset();
   if (connections_.empty() && observer_ != nullptr) observer_->on_disconnected(reason);
+  if (observer_ != nullptr) observer_->on_connection_lost();
   if (!queue_.empty()) schedule_pump();
 }
 

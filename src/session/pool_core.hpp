@@ -26,25 +26,29 @@ struct Lease::Impl {
   std::shared_ptr<PoolCore> core;
   std::shared_ptr<Connection> connection;
   bool pinned = false;  // needs the mailbox to stay selected
+  MailboxMatch bars;    // mailboxes that are selected nowhere while it lasts
   ~Impl();
 };
 
 class PoolCore final : public Connection::Owner, public std::enable_shared_from_this<PoolCore> {
  public:
-  enum class Kind : std::uint8_t { connect, any, select };
+  enum class Kind : std::uint8_t { connect, any, select, without };
 
   PoolCore(io::Loop& loop, std::shared_ptr<ServerImpl> server, Credentials credentials,
            AccountObserver* observer, std::string client_address);
 
   static io::Task<Result<Lease>> acquire(std::shared_ptr<PoolCore> self, Kind kind, std::string mailbox,
-                                         MailboxObserver* observer);
+                                         MailboxObserver* observer, MailboxMatch bars = {});
   static io::Task<> close(std::shared_ptr<PoolCore> self);
   void replace_credentials(Credentials credentials);
+  Credentials credentials() const { return credentials_.clone(); }
   void forget(MailboxObserver& observer);
+  void set_home(std::string encoded_mailbox) { home_ = std::move(encoded_mailbox); }
+  bool is_selected(std::string_view encoded_mailbox) const;
   void set_idle(bool on);
   // Everything ends now; nobody is called any more.
   void shut_down();
-  void released(Connection& connection, bool pinned);
+  void released(Lease::Impl& lease);
 
   bool connected() const;
   bool refused() const { return refused_ && connections_.empty(); }
@@ -62,6 +66,7 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
     Kind kind = Kind::any;
     std::string mailbox;
     MailboxObserver* observer = nullptr;
+    MailboxMatch bars;
     io::Label label;  // whose request it is, for the log
     std::optional<Result<Lease>> result;
     std::optional<io::Event> done;    // once it has to wait
@@ -76,9 +81,12 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
   void schedule_pump();
   Outcome serve(Waiting& waiting, bool join_only);
   Outcome serve_select(Waiting& waiting, bool join_only);
+  Outcome serve_without(Waiting& waiting, bool join_only);
+  bool is_barred(const std::string& mailbox) const;
   Outcome want_connection(const io::Label& label);
   Connection* least_busy() const;
-  Connection* free_for_select() const;
+  Connection* free_for_select(bool home_too) const;
+  bool is_home(const Connection& connection) const;
   void finish(Waiting& waiting, Result<Lease> result);
   void grant(Waiting& waiting, Connection& connection, bool pinned);
   void fail_waiting(const Error& error);
@@ -95,7 +103,10 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
   static io::Task<> retire(std::shared_ptr<PoolCore> self, std::shared_ptr<Connection> connection);
 
   void on_account_data(imap::Response& response) override;
+  void on_unheard(const std::string& mailbox, const imap::Response& response) override;
+  void on_notification_overflow() override;
   void on_select_done(Connection& connection, const Result<>& result) override;
+  void on_deselected() override { schedule_pump(); }
   void on_lost(Connection& connection, const Error& reason) override;
 
   io::Loop& loop_;
@@ -103,10 +114,12 @@ class PoolCore final : public Connection::Owner, public std::enable_shared_from_
   Credentials credentials_;
   AccountObserver* observer_;
   std::string client_address_;
+  std::string home_;                                      // the mailbox that stays selected where possible
   std::vector<std::shared_ptr<Connection>> connections_;  // those that are up
   std::shared_ptr<Connection> opening_connection_;
-  Queue queue_, selecting_;  // who waits for a connection; who waits for a SELECT under way
-  Backoff backoff_;          // of logins; the server's own is for reaching it
+  std::vector<Lease::Impl*> barring_;  // leases that bar mailboxes
+  Queue queue_, selecting_;            // who waits for a connection; who waits for a SELECT under way
+  Backoff backoff_;                    // of logins; the server's own is for reaching it
   std::optional<Error> last_failure_;
   std::optional<Error> refused_;  // the credentials; with a connection up, for a further one only
   int short_lives_ = 0;           // connections in a row that didn't last

@@ -55,17 +55,6 @@ struct WipedString {
   ~WipedString() { wipe(text.data(), text.size()); }
 };
 
-std::string_view mechanism_name(AuthMethod method) {
-  switch (method) {
-    case AuthMethod::plain: return "PLAIN";
-    case AuthMethod::login_mechanism: return "LOGIN";
-    case AuthMethod::oauthbearer: return "OAUTHBEARER";
-    case AuthMethod::xoauth2: return "XOAUTH2";
-    case AuthMethod::login_command: break;
-  }
-  return {};
-}
-
 bool is_oauth(AuthMethod method) {
   return method == AuthMethod::oauthbearer || method == AuthMethod::xoauth2;
 }
@@ -168,8 +157,14 @@ Result<AuthMethod> choose_method(const Credentials& credentials, const ServerOpt
   return none();
 }
 
-Authentication::Authentication(AuthMethod method, const Credentials& credentials,
-                               const ServerOptions& options)
+Result<AuthMethod> choose_mechanism(const Credentials& credentials, const ServerOptions& options,
+                                    const std::vector<std::string>& offered) {
+  std::vector<std::string> names{"LOGINDISABLED"};
+  for (const auto& mechanism : offered) names.push_back("AUTH=" + mechanism);
+  return choose_method(credentials, options, imap::CapabilitySet(names));
+}
+
+SaslClient::SaslClient(AuthMethod method, const Credentials& credentials, const ServerOptions& options)
     : method_(method), credentials_(credentials), options_(options), login_(credentials.login) {
   if (credentials.kind != Credentials::Kind::master) return;
   if (options.master_user_format.empty()) {
@@ -182,8 +177,19 @@ Authentication::Authentication(AuthMethod method, const Credentials& credentials
   }
 }
 
+std::string_view SaslClient::mechanism() const {
+  switch (method_) {
+    case AuthMethod::plain: return "PLAIN";
+    case AuthMethod::login_mechanism: return "LOGIN";
+    case AuthMethod::oauthbearer: return "OAUTHBEARER";
+    case AuthMethod::xoauth2: return "XOAUTH2";
+    case AuthMethod::login_command: break;
+  }
+  return {};
+}
+
 // RFC 4616: [authzid] NUL authcid NUL passwd. RFC 7628, 3.1: gs2-header kvsep *kvpair kvsep.
-Secret Authentication::response() const {
+Secret SaslClient::response() const {
   WipedString message;
   const auto secret = credentials_.secret.expose();
   message.text.reserve(authzid_.size() + 3 * login_.size() + secret.size() + options_.endpoint.host.size() +
@@ -210,27 +216,12 @@ Secret Authentication::response() const {
   return Secret(message.text);
 }
 
-Result<imap::Command> Authentication::command(const imap::CapabilitySet& capabilities) {
-  if (method_ == AuthMethod::login_command) {
-    imap::CommandBuilder builder("LOGIN", capabilities);
-    builder.secret().exclusive().write().sp().astring(login_).sp().astring(credentials_.secret.expose());
-    return builder.finish();
-  }
-  const auto name = mechanism_name(method_);
-  if (capabilities.has(Capability::sasl_ir) && method_ != AuthMethod::login_mechanism) {
-    imap::CommandBuilder builder("AUTHENTICATE", capabilities);
-    const WipedString initial{base64_wiped(response())};
-    builder.secret().exclusive().write().sp().raw(name).sp().raw(initial.text);
-    auto made = builder.finish();
-    said_ = made.has_value();
-    if (made) return made;  // otherwise too long for a line: at the "+" then
-  }
-  imap::CommandBuilder builder("AUTHENTICATE", capabilities);
-  builder.secret().exclusive().write().sp().raw(name);
-  return builder.finish();
+std::optional<std::string> SaslClient::initial_response() const {
+  if (method_ == AuthMethod::login_mechanism || method_ == AuthMethod::login_command) return std::nullopt;
+  return base64_wiped(response());
 }
 
-std::optional<std::string> Authentication::on_continuation(const imap::Continuation& continuation) {
+std::string SaslClient::answer(std::string_view challenge) {
   ++challenges_;
   if (method_ == AuthMethod::login_mechanism) {
     if (challenges_ == 1) return base64_encode(login_);
@@ -241,14 +232,44 @@ std::optional<std::string> Authentication::on_continuation(const imap::Continuat
     said_ = true;
     return base64_wiped(response());
   }
-  if (is_oauth(method_) && challenge_status_.empty()) {
+  if (is_oauth(method_) && oauth_error_.empty()) {
     // The reason of a failure comes as a challenge, and wants an answer before the NO: a kvsep (RFC 7628,
     // 3.2.3), or, with XOAUTH2, an empty line.
-    challenge_status_ = oauth_error_status(continuation.text);
-    if (challenge_status_.empty()) challenge_status_ = "unknown";
+    oauth_error_ = oauth_error_status(challenge);
+    if (oauth_error_.empty()) oauth_error_ = "unknown";
     return method_ == AuthMethod::oauthbearer ? "AQ==" : "";
   }
-  return "*";  // cancel (RFC 3501, 6.2.2)
+  return "*";
+}
+
+// --- IMAP ---
+
+Authentication::Authentication(AuthMethod method, const Credentials& credentials,
+                               const ServerOptions& options)
+    : client_(method, credentials, options), credentials_(credentials) {}
+
+Result<imap::Command> Authentication::command(const imap::CapabilitySet& capabilities) {
+  if (client_.method() == AuthMethod::login_command) {
+    imap::CommandBuilder builder("LOGIN", capabilities);
+    builder.secret().exclusive().write();
+    builder.sp().astring(client_.login()).sp().astring(credentials_.secret.expose());
+    return builder.finish();
+  }
+  if (auto response = client_.initial_response(); capabilities.has(Capability::sasl_ir) && response) {
+    const WipedString initial{std::move(*response)};
+    imap::CommandBuilder builder("AUTHENTICATE", capabilities);
+    builder.secret().exclusive().write().sp().raw(client_.mechanism()).sp().raw(initial.text);
+    auto made = builder.finish();
+    if (made) client_.said_initially();
+    if (made) return made;  // otherwise too long for a line: at the "+" then
+  }
+  imap::CommandBuilder builder("AUTHENTICATE", capabilities);
+  builder.secret().exclusive().write().sp().raw(client_.mechanism());
+  return builder.finish();
+}
+
+std::optional<std::string> Authentication::on_continuation(const imap::Continuation& continuation) {
+  return client_.answer(continuation.text);
 }
 
 void Authentication::on_done(Result<imap::StatusResponse> result, const imap::StatusResponse* refusal) {
@@ -260,7 +281,7 @@ void Authentication::on_done(Result<imap::StatusResponse> result, const imap::St
   Error error(refusal_code(refusal), refusal != nullptr && refusal->status == imap::Status::no
                                          ? result.error().context
                                          : std::string("BAD"));
-  if (!challenge_status_.empty()) error.context += " (OAuth status " + challenge_status_ + ")";
+  if (!client_.oauth_error().empty()) error.context += " (OAuth status " + client_.oauth_error() + ")";
   result_ = fail(std::move(error));
 }
 

@@ -21,6 +21,7 @@ class Selection {
   State state() const { return state_; }
   const std::string& mailbox() const { return mailbox_; }
   MailboxObserver* observer() const { return observer_; }
+  bool is_unheard() const { return state_ == State::selected && observer_ == nullptr; }
 
   // A SELECT for `observer` is about to be sent; whoever listened before is told that it's over.
   // `parameters`: what was given to QRESYNC.

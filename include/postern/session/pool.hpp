@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "postern/base/error.hpp"
@@ -76,6 +77,14 @@ class AccountObserver {
   // After each login.
   virtual void on_connected(const imap::CapabilitySet& capabilities) { (void)capabilities; }
   virtual void on_disconnected(const Error& reason) { (void)reason; }  // no connection is up any more
+  virtual void on_connection_lost() {}                                 // one of them has ended
+  // Too much has happened at once for the server to go on with what NOTIFY asked for (RFC 5465, 5.8): it tells nothing
+  // more, on that connection, until it is asked again.
+  virtual void on_notification_overflow() {}
+  // About the mailbox that is selected where its observer has been forgotten: EXISTS, EXPUNGE, VANISHED, FETCH.
+  virtual void on_unheard(const std::string& encoded_mailbox, const imap::Response& response) {
+    (void)encoded_mailbox, (void)response;
+  }
 };
 
 // The right to send commands on a connection with a certain mailbox selected. Movable; ends by itself.
@@ -99,7 +108,22 @@ class Lease {
   // the UID. Destroying the waiting coroutine abandons the command.
   io::Task<Result<imap::StatusResponse>> execute(imap::Command command, OnData on_data = {},
                                                  imap::StatusResponse* refusal = nullptr);
+  struct Request {
+    imap::Command command;
+    OnData on_data;
+  };
+  // Two commands in one go, neither of which needs the other's outcome; the server works at the second while the first
+  // one's answer is on its way. Waits for the end of both. An error is the first one's, if it has failed.
+  io::Task<Result<>> execute_both(Request first, Request second);
+  // The same as execute() for a command with a streamed literal (CommandBuilder::streamed_literal), whose octets
+  // `literal` gives piece by piece as the server takes them: as many as were announced, none empty. It must not wait
+  // for this connection. When it fails, or gives too few, the connection is closed, and its error is what comes back.
+  // unavailable means here, too, that the server can't have got the whole command.
+  using LiteralPieces = std::function<io::Task<Result<std::string>>()>;
+  io::Task<Result<imap::StatusResponse>> execute_streamed(imap::Command command, LiteralPieces literal,
+                                                          imap::StatusResponse* refusal = nullptr);
   explicit operator bool() const { return impl_ != nullptr; }
+  bool alive() const;  // its connection is up
 
   struct Impl;
   explicit Lease(std::shared_ptr<Impl> impl);
@@ -115,6 +139,8 @@ struct ConnectionInfo {  // for posternctl
   std::uint64_t commands = 0, bytes_in = 0, bytes_out = 0;
 };
 
+using MailboxMatch = std::function<bool(const std::string& encoded_mailbox)>;
+
 class Pool {
  public:
   // `server`, `loop`, `observer` outlive the pool. `client_address` is for ID, where configured.
@@ -127,17 +153,28 @@ class Pool {
   virtual io::Task<Result<>> connect() = 0;
   // Credentials that came later (a fresh OAuth token): used from the next login on.
   virtual void replace_credentials(Credentials credentials) = 0;
+  // A copy of what the next login would use, for the account's other servers.
+  virtual Credentials credentials() const = 0;
 
   // A connection with `encoded_mailbox` selected for `observer`; SELECTs only where it isn't selected yet.
   virtual io::Task<Result<Lease>> select(std::string encoded_mailbox, MailboxObserver& observer) = 0;
   // A connection in whatever state (LIST, STATUS, CREATE, APPEND, ...).
   virtual io::Task<Result<Lease>> any() = 0;
+  // Like any(), with none of these mailboxes selected on any connection of the pool while the lease lasts: servers
+  // don't delete or rename what is selected, or end the connection that it is selected on. Whoever holds a lease of
+  // select() for one of them must not ask for this.
+  virtual io::Task<Result<Lease>> without(MailboxMatch mailboxes) = 0;
   // The observer is about to go away: it hears nothing more. If its mailbox is selected it stays so, unheard.
   virtual void forget(MailboxObserver& observer) = 0;
 
   virtual bool connected() const = 0;
   virtual const imap::CapabilitySet& capabilities() const = 0;  // of the last login; empty before
   virtual const imap::Tiers& tiers() const = 0;
+  // The connection on which this mailbox is selected is turned to another one only if no further connection can be
+  // had, and is not surplus: what happens there shall be heard. Empty: none.
+  virtual void set_home(std::string encoded_mailbox) = 0;
+  // Is it selected, or being selected, on some connection?
+  virtual bool is_selected(std::string_view encoded_mailbox) const = 0;
   // May connections IDLE when nothing runs? (They do by default.)
   virtual void set_idle(bool on) = 0;
   virtual std::vector<ConnectionInfo> connections() const = 0;

@@ -66,8 +66,9 @@ enum class Errc {
   backing_off,      // a reconnect is due later: Pool::retry_at()
   connection_lost,  // while the command was in flight: a write's outcome is unknown
   timeout,          // connected, but the login didn't come to an end
-  no_such_mailbox,
-  overloaded,  // too many wait
+  no_such_mailbox,  // the server says that there is none
+  mailbox_refused,  // SELECT, and the server gives no reason
+  overloaded,       // too many wait
 };
 const std::error_category& session_category();
 inline std::error_code make_error_code(Errc e) { return {static_cast<int>(e), session_category()}; }

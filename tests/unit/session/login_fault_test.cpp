@@ -78,6 +78,23 @@ TEST_F(SessionFixture, ARefusedEnableIsNoFailureButALowerTier) {
   EXPECT_NE(pool->tiers().sync, imap::SyncTier::qresync);
 }
 
+TEST_F(SessionFixture, WhatAServerQuotesOfThePasswordIsNotPassedOn) {
+  start();
+  for (const std::string quote :
+       {"secret", "\"AGFsaWNlAHNlY3JldA==\"", "eABhbGljZQBzZWNyZXQ=", "AAFhbGljZQFzZWNyZXQB"}) {
+    imapd->control("on AUTHENTICATE do reply NO [UNAVAILABLE] can't check " + quote);
+    auto connected = start_task(pool->connect());
+    ASSERT_TRUE(pump_until([&] { return connected->has_value(); }));
+    EXPECT_FAILS(**connected, Errc::unavailable);
+    EXPECT_THAT((*connected)->error().context, HasSubstr("withheld")) << quote;
+    advance(60s);
+  }
+  imapd->control("on AUTHENTICATE do reply NO [UNAVAILABLE] can't check anybody");
+  auto connected = start_task(pool->connect());
+  ASSERT_TRUE(pump_until([&] { return connected->has_value(); }));
+  EXPECT_THAT((*connected)->error().context, HasSubstr("check anybody"));
+}
+
 TEST_F(SessionFixture, AGreetingWithoutEndIsBounded) {
   test::ScriptServer script([](test::ScriptServer::Peer& peer) {
     const std::string piece(65536, 'x');

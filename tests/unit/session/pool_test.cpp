@@ -1,4 +1,5 @@
 // Which operation gets which connection, and what it costs the server.
+#include "postern/imap/command.hpp"
 #include "postern/io/label.hpp"
 #include "session_fixture.hpp"
 
@@ -37,6 +38,41 @@ TEST_F(PoolTest, TwoOperationsOnOneMailboxShareOneSelect) {
   EXPECT_EQ(commands("SELECT"), 1u);
   EXPECT_EQ(imapd->counts().logins, 1u);
   EXPECT_EQ(server->counters().selects, 1u);
+}
+
+TEST_F(PoolTest, TwoCommandsGoInOnePiece) {
+  start();
+  auto lease = select("INBOX", inbox);
+  ASSERT_TRUE(lease);
+  const auto written = server->counters().bytes_out;
+  std::vector<std::string> heard;
+  const auto hear = [&heard](const char* name) {
+    return [&heard, name](imap::Response&) { heard.emplace_back(name); };
+  };
+  imap::CommandBuilder sort("UID SORT", lease->capabilities());
+  imap::CommandBuilder search("UID SEARCH", lease->capabilities());
+  auto both = start_task(lease->execute_both(
+      {*sort.raw(" (ARRIVAL) UTF-8 ALL").expect(imap::Expect::sort).finish(), hear("sort")},
+      {*search.raw(" DELETED").expect(imap::Expect::search).finish(), hear("search")}));
+  EXPECT_EQ(server->counters().bytes_out - written,
+            std::string("a3 UID SORT (ARRIVAL) UTF-8 ALL\r\na4 UID SEARCH DELETED\r\n").size());
+  ASSERT_TRUE(pump_until([&] { return both->has_value(); }));
+  EXPECT_TRUE(both->value());
+  EXPECT_THAT(heard, ElementsAre("sort", "search"));
+}
+
+TEST_F(PoolTest, OfTwoCommandsTheFirstErrorIsTold) {
+  start();
+  auto lease = select("INBOX", inbox);
+  ASSERT_TRUE(lease);
+  const auto both = [&](const char* first, const char* second) {
+    return await(lease->execute_both({simple(first), {}}, {simple(second), {}}));
+  };
+  EXPECT_EQ(both("X-NO-SUCH", "NOOP").error().code, make_error_code(imap::Errc::bad));
+  EXPECT_EQ(both("NOOP", "X-NO-SUCH").error().code, make_error_code(imap::Errc::bad));
+  EXPECT_TRUE(both("NOOP", "CHECK"));
+  imapd->stop();
+  EXPECT_EQ(both("NOOP", "CHECK").error().code, make_error_code(Errc::connection_lost));
 }
 
 TEST_F(PoolTest, TheMailboxStaysSelected) {
@@ -260,6 +296,10 @@ TEST_F(PoolTest, NoSuchMailbox) {
   EXPECT_THAT(inbox.events, ElementsAre("begin", "deselected"));
   imapd->control("on SELECT do reply NO [UNAVAILABLE] disk");
   EXPECT_FAILS(select("INBOX", inbox), Errc::unavailable);
+  imapd->control("on SELECT do reply NO Unable to open this mailbox.");
+  EXPECT_FAILS(select("INBOX", inbox), Errc::mailbox_refused);
+  imapd->control("on SELECT do reply NO [NOPERM] not yours");
+  EXPECT_FAILS(select("INBOX", inbox), imap::Errc::no);
   EXPECT_TRUE(select("INBOX", inbox));
 }
 

@@ -172,6 +172,18 @@ TEST(Sasl, ChoosesTheMechanism) {
   EXPECT_EQ(choose_method(master, options, capabilities({"AUTH=PLAIN"})), AuthMethod::plain);
 }
 
+TEST(Sasl, ChoosesAmongTheMechanismsOfOtherServers) {
+  ServerOptions options;
+  const auto user = password();
+  EXPECT_EQ(choose_mechanism(user, options, {"login", "plain"}), AuthMethod::plain);
+  EXPECT_EQ(choose_mechanism(user, options, {"LOGIN"}), AuthMethod::login_mechanism);
+  EXPECT_FAILS(choose_mechanism(user, options, {"CRAM-MD5"}), Errc::no_mechanism);
+  EXPECT_EQ(choose_mechanism(oauth("t"), options, {"PLAIN", "XOAUTH2"}), AuthMethod::xoauth2);
+  // IMAP's LOGIN command is nobody else's.
+  options.password_mechanism = PasswordMechanism::login_command;
+  EXPECT_FAILS(choose_mechanism(user, options, {"PLAIN", "LOGIN"}), Errc::no_mechanism);
+}
+
 TEST(Sasl, WhatARefusalMeans) {
   const ServerOptions options;
   const auto credentials = password();
