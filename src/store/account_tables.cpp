@@ -24,7 +24,8 @@ constexpr std::array<std::uint64_t StateCounters::*, 8> counter_fields = {
 std::size_t AccountHash::operator()(AccountKey account) const { return mix(account); }
 std::size_t AccountPlaceHash::operator()(const AccountPlace& key) const {
   return mix(mix(key.account ^ key.place.mailbox * 0x9e3779b97f4a7c15ULL) +
-             (std::uint64_t{key.place.uid_validity} << 32 | key.place.uid));
+             (std::uint64_t{key.place.uid_validity} << 32 | key.place.uid)) ^
+         (key.copy ? 1U : 0U);
 }
 
 StateCounters counters_of(const CounterSlot& slot) {
@@ -34,7 +35,11 @@ StateCounters counters_of(const CounterSlot& slot) {
 }
 
 Redirect redirect_of(const RedirectSlot& slot) {
-  return {slot.account, place_of(slot.origin), place_of(slot.current)};
+  return {slot.account, place_of(slot.origin), place_of(slot.current), slot.copy != 0};
+}
+
+AccountPlace key_of(const Redirect& redirect) {
+  return {redirect.account, redirect.copy ? redirect.current : redirect.origin, redirect.copy};
 }
 
 StateCounters first_counters(WallTime now) {
@@ -80,15 +85,16 @@ void CounterTable::remove(AccountKey account, std::uint32_t slot) {
 RedirectTable::RedirectTable(SegmentFile& file, const Layout& layout, std::uint32_t redirects_max)
     : slots_(file, layout.redirects), redirects_max_(redirects_max) {}
 
-std::optional<std::uint32_t> RedirectTable::find(const AccountPlace& origin) const {
-  const auto found = by_origin_.find(origin);
-  if (found == by_origin_.end()) return std::nullopt;
+std::optional<std::uint32_t> RedirectTable::find(const AccountPlace& key) const {
+  const auto found = by_key_.find(key);
+  if (found == by_key_.end()) return std::nullopt;
   return found->second;
 }
 
 Result<> RedirectTable::put(Redirect redirect, std::uint64_t& serial) {
   const AccountKey account = redirect.account;
   if (redirect.origin == redirect.current) return {};
+  if (redirect.copy) return put_unchanged(redirect, serial);
   // Backwards: what led to the new origin leads to the new current place. Taken as a list first, because
   // each rewrite takes a slot from it.
   for (const std::uint32_t slot : by_current_.slots({account, redirect.origin})) {
@@ -96,7 +102,7 @@ Result<> RedirectTable::put(Redirect redirect, std::uint64_t& serial) {
     if (earlier.current != redirect.origin || earlier.account != account) continue;  // evicted meanwhile
     if (earlier.origin == redirect.current) {
       remove(slot);
-    } else if (auto put = put_unchanged({account, earlier.origin, redirect.current}, serial); !put) {
+    } else if (auto put = put_unchanged({account, earlier.origin, redirect.current, false}, serial); !put) {
       return put;
     }
   }
@@ -109,18 +115,19 @@ Result<> RedirectTable::put(Redirect redirect, std::uint64_t& serial) {
 }
 
 Result<> RedirectTable::put_unchanged(const Redirect& redirect, std::uint64_t& serial) {
-  const AccountPlace origin{redirect.account, redirect.origin};
-  if (!find(origin) && slots_.used() >= redirects_max_) remove(order_.first);
+  const auto key = key_of(redirect);
+  if (!find(key) && slots_.used() >= redirects_max_) remove(order_.first);
   RedirectSlot slot;
   slot.serial = ++serial;
   slot.account = redirect.account;
   slot.origin = fields_of(redirect.origin);
   slot.current = fields_of(redirect.current);
+  slot.copy = redirect.copy ? 1 : 0;
   const auto number = slots_.insert(slot);
   if (!number) return fail(number.error());
-  if (const auto old = find(origin)) remove(*old);
-  by_origin_.emplace(origin, *number);
-  by_current_.add({redirect.account, redirect.current}, *number);
+  if (const auto old = find(key)) remove(*old);
+  by_key_.emplace(key, *number);
+  if (!redirect.copy) by_current_.add({redirect.account, redirect.current}, *number);
   by_account_.add(redirect.account, *number);
   order_links_.append(order_, *number);
   return {};
@@ -132,14 +139,14 @@ std::vector<Redirect> RedirectTable::of(AccountKey account) const {
   return out;
 }
 
-void RedirectTable::drop(AccountKey account, const Place& origin) {
-  if (const auto slot = find({account, origin})) remove(*slot);
+void RedirectTable::drop(const AccountPlace& key) {
+  if (const auto slot = find(key)) remove(*slot);
 }
 
 void RedirectTable::remove(std::uint32_t slot) {
   const Redirect redirect = redirect_of(slots_.read(slot));
-  by_origin_.erase({redirect.account, redirect.origin});
-  by_current_.remove({redirect.account, redirect.current}, slot);
+  by_key_.erase(key_of(redirect));
+  if (!redirect.copy) by_current_.remove({redirect.account, redirect.current}, slot);
   by_account_.remove(redirect.account, slot);
   order_links_.remove(order_, slot);
   slots_.erase(slot);

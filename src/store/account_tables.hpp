@@ -19,6 +19,7 @@ struct AccountHash {
 struct AccountPlace {
   AccountKey account = 0;
   Place place;
+  bool copy = false;
   friend bool operator==(const AccountPlace&, const AccountPlace&) = default;
 };
 struct AccountPlaceHash {
@@ -27,6 +28,8 @@ struct AccountPlaceHash {
 
 StateCounters counters_of(const CounterSlot& slot);
 Redirect redirect_of(const RedirectSlot& slot);
+// What it is found by: a copy by where it is, another one by where it was.
+AccountPlace key_of(const Redirect& redirect);
 
 class CounterTable {
  public:
@@ -54,16 +57,16 @@ class RedirectTable {
   // As it is, without following chains: for recovery.
   Result<> put_unchanged(const Redirect& redirect, std::uint64_t& serial);
   std::vector<Redirect> of(AccountKey account) const;
-  void drop(AccountKey account, const Place& origin);
+  void drop(const AccountPlace& key);
   std::uint32_t used() const { return slots_.used(); }
 
  private:
-  std::optional<std::uint32_t> find(const AccountPlace& origin) const;
+  std::optional<std::uint32_t> find(const AccountPlace& key) const;
   void remove(std::uint32_t slot);
 
   SlotTable<RedirectSlot> slots_;
-  boost::unordered_flat_map<AccountPlace, std::uint32_t, AccountPlaceHash> by_origin_;
-  SlotMultimap<AccountPlace, AccountPlaceHash> by_current_;
+  boost::unordered_flat_map<AccountPlace, std::uint32_t, AccountPlaceHash> by_key_;
+  SlotMultimap<AccountPlace, AccountPlaceHash> by_current_;  // without copies
   SlotMultimap<AccountKey, AccountHash> by_account_;
   SlotLinks order_links_;
   SlotLinks::List order_;

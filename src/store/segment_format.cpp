@@ -20,12 +20,13 @@ struct KnownTable {
   std::uint32_t entry_bytes;
   TableEntry Layout::* entry;
 };
-constexpr std::array<KnownTable, 5> known_tables{{
+constexpr std::array<KnownTable, 6> known_tables{{
     {TableKind::session_index, sizeof(std::uint64_t), &Layout::session_index},
     {TableKind::sessions, sizeof(SessionSlot), &Layout::sessions},
     {TableKind::blocks, sizeof(Block), &Layout::blocks},
     {TableKind::counters, sizeof(CounterSlot), &Layout::counters},
     {TableKind::redirects, sizeof(RedirectSlot), &Layout::redirects},
+    {TableKind::usage, sizeof(UsageSlot), &Layout::usage},
 }};
 
 std::uint32_t header_checksum(const HeaderFixed& header) {
@@ -61,6 +62,7 @@ Result<Layout> layout_for(const SegmentOptions& options) {
       options.sessions_max * blocks_for(options.credential_bytes_mean) + 2 * chain_blocks_max,
       std::uint64_t{options.accounts_max} + 1,
       std::uint64_t{options.redirects_max} + 1,
+      std::uint64_t{options.accounts_max},
   };
   Layout layout;
   std::uint64_t offset = tables_offset;
@@ -90,7 +92,7 @@ HeaderFixed make_header(const Layout& layout, std::uint64_t creation_id, std::in
 Result<Layout> check_header(const HeaderFixed& header) {
   if (header.magic != segment_magic) return fail(Errc::damaged, "no segment header");
   if (header.byte_order != byte_order_mark) return fail(Errc::version, "segment of another byte order");
-  if (header.version != segment_format_version)
+  if (header.version < segment_format_version_oldest || header.version > segment_format_version)
     return fail(Errc::version, "segment format version " + std::to_string(header.version) + ", not " +
                                    std::to_string(segment_format_version));
   if (header.checksum != header_checksum(header)) return fail(Errc::damaged, "header checksum");
@@ -111,7 +113,8 @@ Result<Layout> check_header(const HeaderFixed& header) {
     layout.*known->entry = entry;
   }
   for (const KnownTable& table : known_tables)
-    if ((layout.*table.entry).entries == 0) return fail(Errc::damaged, "a table is missing");
+    if ((layout.*table.entry).entries == 0 && (table.kind != TableKind::usage || header.version > 1))
+      return fail(Errc::damaged, "a table is missing");
   if (!std::has_single_bit(layout.session_index.entries)) return fail(Errc::damaged, "session index size");
   return layout;
 }
@@ -130,11 +133,13 @@ bool last_used_valid(const SessionSlot& slot) {
   return slot.last_used >> 32 == last_used_check(static_cast<std::uint32_t>(slot.last_used), slot.checksum);
 }
 
-bool session_is_live(const SessionSlot& slot, std::int64_t now) {
-  if (now >= slot.expires) return false;
-  if (slot.idle_seconds == 0) return true;
-  return now - last_used_seconds(slot) < std::int64_t{slot.idle_seconds} + touch_interval_seconds;
+std::int64_t session_end(const SessionSlot& slot) {
+  if (slot.idle_seconds == 0) return slot.expires;
+  return std::min(slot.expires,
+                  last_used_seconds(slot) + std::int64_t{slot.idle_seconds} + touch_interval_seconds);
 }
+
+bool session_is_live(const SessionSlot& slot, std::int64_t now) { return now < session_end(slot); }
 
 std::uint32_t slot_checksum(TableKind kind, std::uint32_t number, const void* data, std::size_t size) {
   const std::array<std::uint32_t, 2> where = {static_cast<std::uint32_t>(kind), number};

@@ -16,7 +16,9 @@ namespace postern::store {
 
 inline constexpr std::array<char, 8> segment_magic = {'P', 'O', 'S', 'T', 'S', 'E', 'G', '\n'};
 inline constexpr std::uint32_t byte_order_mark = 0x01020304;
-inline constexpr std::uint32_t segment_format_version = 1;
+inline constexpr std::uint32_t segment_format_version = 2;
+// Version 1 has no use of accounts and no limits of bodies; all else is the same.
+inline constexpr std::uint32_t segment_format_version_oldest = 1;
 inline constexpr std::size_t header_bytes = 4096;               // one page
 inline constexpr std::size_t tables_offset = 2 * header_bytes;  // header, copy of the header
 inline constexpr std::size_t tables_max = 16;
@@ -41,6 +43,7 @@ enum class TableKind : std::uint32_t {
   blocks = 3,
   counters = 4,
   redirects = 5,
+  usage = 6,
 };
 
 struct TableEntry {
@@ -79,7 +82,10 @@ struct HeaderLive {
   std::uint64_t index_sequence = 0;  // odd while session index entries are taken away or replaced
   std::uint32_t retired = 0;
   std::uint32_t draining = 0;
-  std::array<std::uint8_t, header_bytes - sizeof(HeaderFixed) - 16> rest{};
+  // What a body may hold, each beside its complement, so that what is half written or damaged counts for nothing.
+  std::uint64_t request_bytes_max = 0, request_bytes_check = 0;
+  std::uint64_t upload_bytes_max = 0, upload_bytes_check = 0;
+  std::array<std::uint8_t, header_bytes - sizeof(HeaderFixed) - 48> rest{};
 };
 struct Header {
   HeaderFixed fixed;
@@ -112,7 +118,8 @@ struct SessionSlot {
   std::uint16_t sealed_size = 0;
   std::uint32_t first_block = no_slot;
   std::uint32_t data_checksum = 0;  // of login, then sealed, as they lie in the chain of blocks
-  std::array<std::uint8_t, 24> reserved{};
+  std::uint32_t usage_slot = 0;     // number + 1 of where the account's use was counted then; 0: nowhere
+  std::array<std::uint8_t, 20> reserved{};
 };
 static_assert(sizeof(SessionSlot) == 128 && std::is_trivially_copyable_v<SessionSlot>);
 static_assert(offsetof(SessionSlot, serial) == SessionSlot::checked_from);
@@ -156,9 +163,34 @@ struct RedirectSlot {
   PlaceFields origin;
   PlaceFields current;
   std::uint32_t state = 0;
-  std::uint32_t reserved = 0;
+  std::uint32_t copy =
+      0;  // 1: one of several places; 0, also in segments from before there were such: the place
 };
 static_assert(sizeof(RedirectSlot) == 64 && offsetof(RedirectSlot, serial) == RedirectSlot::checked_from);
+
+// The terms lie under sequence and checksum; `words` change by themselves, each in one atomic store that no crash can
+// tear, and each has a check of its own (src/limits/windows.cpp).
+struct UsageSlot {
+  static constexpr TableKind kind = TableKind::usage;
+  static constexpr std::size_t checked_from = 8;
+  std::uint32_t sequence = 0;
+  std::uint32_t checksum = 0;
+  std::uint64_t serial = 0;
+  std::uint64_t account = 0;
+  std::int64_t extra_until = 0;
+  std::array<std::uint64_t, usage_limits> limits{};
+  std::array<std::uint64_t, usage_limits> extra{};
+  std::array<char, usage_plan_bytes> plan{};
+  std::array<char, usage_login_bytes> login{};
+  std::uint32_t state = 0;
+  std::uint32_t reserved = 0;
+  UsageWords words{};
+};
+static_assert(offsetof(UsageSlot, words) == 328 && sizeof(UsageSlot) == 328 + usage_words * 8);
+template <typename Slot>
+inline constexpr std::size_t checked_to = sizeof(Slot);
+template <>
+inline constexpr std::size_t checked_to<UsageSlot> = offsetof(UsageSlot, words);
 
 // A session index entry: slot number + 1 in the low half, the first 4 octets of the token hash (least first) in
 // the high half; 0 is empty. An entry's place is the first free one at or after that tag modulo the table's
@@ -176,6 +208,7 @@ constexpr std::uint32_t index_slot(std::uint64_t entry) { return static_cast<std
 // Where the tables are.
 struct Layout {
   TableEntry session_index, sessions, blocks, counters, redirects;
+  TableEntry usage;  // no entries: of version 1
   std::uint64_t file_bytes = 0;
 };
 
@@ -191,7 +224,9 @@ bool last_used_valid(const SessionSlot& slot);
 inline std::int64_t last_used_seconds(const SessionSlot& slot) {
   return static_cast<std::int64_t>(slot.last_used & 0xffffffff);
 }
-// Live: before its absolute end, and used within its idle lifetime (0: none) and one touch interval.
+// Its absolute end, or where it isn't used any more, after its idle lifetime (0: none) and one touch interval.
+std::int64_t session_end(const SessionSlot& slot);
+// Live: before its end.
 bool session_is_live(const SessionSlot& slot, std::int64_t now);
 
 // The checksum of a slot belongs to its table and number, so that a slot out of place is not taken.
@@ -199,7 +234,7 @@ std::uint32_t slot_checksum(TableKind kind, std::uint32_t number, const void* da
 template <typename Slot>
 std::uint32_t checksum_of(const Slot& slot, std::uint32_t number) {
   return slot_checksum(Slot::kind, number, reinterpret_cast<const char*>(&slot) + Slot::checked_from,
-                       sizeof(Slot) - Slot::checked_from);
+                       checked_to<Slot> - Slot::checked_from);
 }
 
 enum class SlotCondition { unused, intact, damaged };

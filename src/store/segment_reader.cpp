@@ -13,6 +13,7 @@
 #include "segment_format.hpp"
 #include "seqlock.hpp"
 #include "session_area.hpp"
+#include "usage_table.hpp"
 
 namespace postern::store {
 namespace {
@@ -51,6 +52,22 @@ class Mapping {
            atomic_load(live_.retired, std::memory_order_acquire) != flag_retired;
   }
   const SessionArea& sessions() const { return sessions_; }
+  const UsageSlot* usage_at(std::uint32_t number) const {
+    return number < usage_.entries ? reinterpret_cast<const UsageSlot*>(
+                                         static_cast<const char*>(region_.get_address()) + usage_.offset) +
+                                         number
+                                   : nullptr;
+  }
+  std::optional<BodyLimits> body_limits() const {
+    const auto told = [](const std::uint64_t& value, const std::uint64_t& check) {
+      const auto got = atomic_load(value, std::memory_order_acquire);
+      return atomic_load(check, std::memory_order_acquire) == ~got ? got : 0;
+    };
+    const BodyLimits limits{told(live_.request_bytes_max, live_.request_bytes_check),
+                            told(live_.upload_bytes_max, live_.upload_bytes_check)};
+    if (limits.request_bytes_max == 0 || limits.upload_bytes_max == 0) return std::nullopt;
+    return limits;
+  }
   bool draining() const { return atomic_load(live_.draining, std::memory_order_acquire) == flag_draining; }
 
  private:
@@ -59,13 +76,15 @@ class Mapping {
         region_(std::move(region)),
         file_bytes_(layout.file_bytes),
         live_(static_cast<const Header*>(region_.get_address())->live),
-        sessions_(static_cast<const char*>(region_.get_address()), layout) {}
+        sessions_(static_cast<const char*>(region_.get_address()), layout),
+        usage_(layout.usage) {}
 
   FileDescriptor file_;
   boost::interprocess::mapped_region region_;
   std::uint64_t file_bytes_;
   const HeaderLive& live_;
   SessionArea sessions_;
+  TableEntry usage_;
 };
 
 class Reader final : public SegmentReader {
@@ -83,7 +102,36 @@ class Reader final : public SegmentReader {
     return draining;
   }
 
+  std::optional<UsageRecord> usage(const TokenHash& hash) override {
+    std::optional<UsageRecord> record;
+    with_mapping([&](const Mapping& mapping) { record = look_up_usage(mapping, hash); });
+    return record;
+  }
+  std::optional<BodyLimits> body_limits() override {
+    std::optional<BodyLimits> limits;
+    with_mapping([&](const Mapping& mapping) { limits = mapping.body_limits(); });
+    return limits;
+  }
+
  private:
+  // The session says where its account's use was counted when it was written; it may have gone elsewhere since.
+  static std::optional<UsageRecord> look_up_usage(const Mapping& mapping, const TokenHash& hash) {
+    SessionSlot session;
+    std::uint32_t number = 0;
+    if (mapping.sessions().find(hash, session, number) != Lookup::found || session.usage_slot == 0)
+      return std::nullopt;
+    const auto* slot = mapping.usage_at(session.usage_slot - 1);
+    UsageSlot copy;
+    for (int attempt = 0; slot != nullptr && attempt < read_attempts_max; ++attempt) {
+      if (!read_slot(*slot, copy)) continue;
+      if (copy.account != session.account ||
+          condition_of(copy, session.usage_slot - 1) != SlotCondition::intact)
+        return std::nullopt;
+      return usage_of(copy);
+    }
+    return std::nullopt;
+  }
+
   template <typename Use>
   void with_mapping(Use use) {
     for (int attempt = 0; attempt < 2; ++attempt) {

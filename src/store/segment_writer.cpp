@@ -8,6 +8,7 @@
 #include "account_tables.hpp"
 #include "old_segment.hpp"
 #include "session_area.hpp"
+#include "usage_table.hpp"
 
 namespace postern::store {
 namespace {
@@ -28,7 +29,8 @@ class Writer final : public SegmentWriter {
         live_(reinterpret_cast<Header*>(file_.data())->live),
         sessions_(file_, layout, options_.sessions_max),
         counters_(file_, layout, options_.accounts_max),
-        redirects_(file_, layout, options_.redirects_max) {}
+        redirects_(file_, layout, options_.redirects_max),
+        usage_(file_, layout, options_.accounts_max, options_.something_counted) {}
 
   Result<> initialise(const Layout& layout);
   Result<> recover(const OldSegment& old, RecoveryReport& report);
@@ -36,12 +38,14 @@ class Writer final : public SegmentWriter {
   std::uint64_t bytes_missing() const { return file_.bytes_missing(); }
   const std::string& path() const { return options_.path; }
 
-  Result<> put_session(const SessionRecord& record) override;
+  Result<std::vector<TokenHash>> put_session(const SessionRecord& record) override;
   std::optional<SessionRecord> find_session(const TokenHash& hash) const override;
   void touch_session(const TokenHash& hash) override;
   Result<> reseal_session(const TokenHash& hash, std::string sealed) override;
   bool end_session(const TokenHash& hash) override;
   std::size_t end_sessions_of(AccountKey account) override;
+  std::size_t sessions_of(AccountKey account) const override;
+  std::optional<std::int64_t> first_session_end(AccountKey account) const override;
   std::size_t expire_sessions() override;
   void for_each_session(const std::function<void(const SessionRecord&)>& visit) const override;
 
@@ -51,8 +55,15 @@ class Writer final : public SegmentWriter {
   Result<> put_redirect(const Redirect& redirect) override;
   std::vector<Redirect> redirects(AccountKey account) const override;
   void drop_redirect(AccountKey account, const Place& origin) override;
+  void drop_copy(AccountKey account, const Place& current) override;
+
+  Result<UsageCell> open_usage(AccountKey account) override;
+  Result<> put_usage_terms(AccountKey account, const UsageTerms& terms) override;
+  std::optional<UsageRecord> usage(AccountKey account) const override;
+  void for_each_usage(const std::function<void(const UsageRecord&)>& visit) const override;
 
   void set_draining(bool draining) override;
+  void set_body_limits(const BodyLimits& limits) override;
   SegmentUse use() const override;
   int lock_fd() const override { return lock_.get(); }
 
@@ -75,6 +86,7 @@ class Writer final : public SegmentWriter {
   SessionTable sessions_;
   CounterTable counters_;
   RedirectTable redirects_;
+  UsageTable usage_;
   std::uint64_t serial_ = 0;
   std::optional<MonotonicTime> last_full_expiry_;
 };
@@ -95,15 +107,21 @@ Result<> Writer::initialise(const Layout& layout) {
 }
 
 Result<> Writer::recover(const OldSegment& old, RecoveryReport& report) {
-  if (auto done = recover_sessions(old, report); !done) return done;
-  auto done = recover_table<CounterSlot>(
+  // Before the sessions, which say where their account's use is counted.
+  auto done = recover_table<UsageSlot>(
+      old, old.layout().usage, options_.accounts_max, [](const UsageSlot& slot) { return slot.account; },
+      [this](const UsageSlot& slot) { return usage_.put(slot, ++serial_, now()); }, report.usage_kept,
+      report.usage_dropped);
+  if (!done) return done;
+  if (done = recover_sessions(old, report); !done) return done;
+  done = recover_table<CounterSlot>(
       old, old.layout().counters, options_.accounts_max, [](const CounterSlot& slot) { return slot.account; },
       [this](const CounterSlot& slot) { return counters_.put(slot.account, counters_of(slot), ++serial_); },
       report.accounts_kept, report.accounts_dropped);
   if (!done) return done;
   return recover_table<RedirectSlot>(
       old, old.layout().redirects, options_.redirects_max,
-      [](const RedirectSlot& slot) { return AccountPlace{slot.account, redirect_of(slot).origin}; },
+      [](const RedirectSlot& slot) { return key_of(redirect_of(slot)); },
       [this](const RedirectSlot& slot) { return redirects_.put_unchanged(redirect_of(slot), serial_); },
       report.redirects_kept, report.redirects_dropped);
 }
@@ -185,7 +203,7 @@ Result<> Writer::recover_sessions(const OldSegment& old, RecoveryReport& report)
       ++report.sessions_dropped;
       continue;
     }
-    auto put = sessions_.put(*record, ++serial_);
+    auto put = sessions_.put(*record, usage_.hint(record->account), ++serial_);
     if (put) {
       ++report.sessions_kept;
     } else if (put.error().code == Errc::full) {
@@ -220,14 +238,24 @@ std::optional<SessionRecord> Writer::find_live(const TokenHash& hash) const {
   return record;
 }
 
-Result<> Writer::put_session(const SessionRecord& record) {
+Result<std::vector<TokenHash>> Writer::put_session(const SessionRecord& record) {
   const std::lock_guard lock(mutex_);
-  auto put = sessions_.put(record, ++serial_);
-  if (put || put.error().code != Errc::full) return put;
-  const MonotonicTime time = clock_.now();
-  if (last_full_expiry_ && time - *last_full_expiry_ < full_expiry_interval) return put;
-  last_full_expiry_ = time;
-  return expire_locked() > 0 ? sessions_.put(record, ++serial_) : std::move(put);
+  SessionSlot slot;
+  std::uint32_t number = 0;
+  std::vector<TokenHash> ended;
+  if (sessions_.area().find(record.token_hash, slot, number) != Lookup::found)
+    ended = sessions_.make_room_of(record.account, options_.sessions_per_account_max, now());
+  const auto put = [&] { return sessions_.put(record, usage_.hint(record.account), ++serial_); };
+  auto done = put();
+  if (!done && done.error().code == Errc::full) {
+    const MonotonicTime time = clock_.now();
+    if (!last_full_expiry_ || time - *last_full_expiry_ >= full_expiry_interval) {
+      last_full_expiry_ = time;
+      if (expire_locked() > 0) done = put();
+    }
+  }
+  if (!done) return fail(std::move(done.error()));
+  return ended;
 }
 
 std::optional<SessionRecord> Writer::find_session(const TokenHash& hash) const { return find_live(hash); }
@@ -253,12 +281,22 @@ Result<> Writer::reseal_session(const TokenHash& hash, std::string sealed) {
       sessions_.area().read_data(slot, number, record) != Lookup::found)
     return fail(Errc::not_found, "session " + session_tag(hash));
   record.sealed = std::move(sealed);
-  return sessions_.put(record, ++serial_);
+  return sessions_.put(record, usage_.hint(record.account), ++serial_);
 }
 
 bool Writer::end_session(const TokenHash& hash) {
   const std::lock_guard lock(mutex_);
   return sessions_.end(hash);
+}
+
+std::size_t Writer::sessions_of(AccountKey account) const {
+  const std::lock_guard lock(mutex_);
+  return sessions_.live_of(account, now());
+}
+
+std::optional<std::int64_t> Writer::first_session_end(AccountKey account) const {
+  const std::lock_guard lock(mutex_);
+  return sessions_.first_end_of(account, now());
 }
 
 // In one go, so that none escapes by moving to another slot (a reseal does that).
@@ -324,11 +362,58 @@ std::vector<Redirect> Writer::redirects(AccountKey account) const {
 
 void Writer::drop_redirect(AccountKey account, const Place& origin) {
   const std::lock_guard lock(mutex_);
-  redirects_.drop(account, origin);
+  redirects_.drop({account, origin, false});
+}
+
+void Writer::drop_copy(AccountKey account, const Place& current) {
+  const std::lock_guard lock(mutex_);
+  redirects_.drop({account, current, true});
+}
+
+// ---- Use ----
+
+Result<UsageCell> Writer::open_usage(AccountKey account) {
+  const std::lock_guard lock(mutex_);
+  const auto slot = usage_.open(account, serial_, now());
+  if (!slot) return fail(slot.error());
+  return UsageCell(&usage_.words(*slot), [this, number = *slot](UsageWords*) {
+    const std::lock_guard releasing(mutex_);
+    usage_.release(number, now());
+  });
+}
+
+Result<> Writer::put_usage_terms(AccountKey account, const UsageTerms& terms) {
+  const std::lock_guard lock(mutex_);
+  return usage_.put_terms(account, terms, serial_, now());
+}
+
+std::optional<UsageRecord> Writer::usage(AccountKey account) const {
+  const std::lock_guard lock(mutex_);
+  return usage_.get(account);
+}
+
+void Writer::for_each_usage(const std::function<void(const UsageRecord&)>& visit) const {
+  std::vector<AccountKey> accounts;
+  {
+    const std::lock_guard lock(mutex_);
+    accounts = usage_.accounts();
+  }
+  for (const AccountKey account : accounts)
+    if (const auto record = usage(account)) visit(*record);
 }
 
 void Writer::set_draining(bool draining) {
   atomic_store(live_.draining, draining ? flag_draining : 0U, std::memory_order_release);
+}
+
+void Writer::set_body_limits(const BodyLimits& limits) {
+  const std::lock_guard lock(mutex_);
+  const auto put = [](std::uint64_t& value, std::uint64_t& check, std::uint64_t fresh) {
+    atomic_store(value, fresh, std::memory_order_release);
+    atomic_store(check, ~fresh, std::memory_order_release);
+  };
+  put(live_.request_bytes_max, live_.request_bytes_check, limits.request_bytes_max);
+  put(live_.upload_bytes_max, live_.upload_bytes_check, limits.upload_bytes_max);
 }
 
 SegmentUse Writer::use() const {
@@ -340,6 +425,7 @@ SegmentUse Writer::use() const {
   use.accounts_max = options_.accounts_max;
   use.redirects = redirects_.used();
   use.redirects_max = options_.redirects_max;
+  use.usage = usage_.used();
   use.bytes = file_.bytes_in_use();
   return use;
 }

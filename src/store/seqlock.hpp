@@ -64,14 +64,14 @@ bool still_current(const Slot& slot, const Slot& copy) {
   return atomic_load(slot.sequence, std::memory_order_relaxed) == copy.sequence;
 }
 
+// The first `bytes` of it; what lies behind stays as it is.
 template <typename Slot>
-void write_slot(Slot& slot, const Slot& value) {
+void write_slot(Slot& slot, const Slot& value, std::size_t bytes = sizeof(Slot)) {
   const std::uint32_t even = atomic_load(slot.sequence, std::memory_order_relaxed) & ~1U;
   atomic_store(slot.sequence, even + 1, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
   atomic_store(slot.checksum, value.checksum, std::memory_order_relaxed);
-  store_words(reinterpret_cast<const char*>(&value) + 8, reinterpret_cast<char*>(&slot) + 8,
-              sizeof(Slot) - 8);
+  store_words(reinterpret_cast<const char*>(&value) + 8, reinterpret_cast<char*>(&slot) + 8, bytes - 8);
   atomic_store(slot.sequence, even + 2, std::memory_order_release);
 }
 

@@ -1,7 +1,9 @@
 // See session_area.hpp.
 #include "session_area.hpp"
 
+#include <algorithm>
 #include <string>
+#include <tuple>
 
 #include "crc32c.hpp"
 
@@ -94,7 +96,7 @@ SessionTable::SessionTable(SegmentFile& file, const Layout& layout, std::uint32_
       index_sequence_(reinterpret_cast<Header*>(file.data())->live.index_sequence),
       sessions_max_(sessions_max) {}
 
-Result<> SessionTable::put(const SessionRecord& record, std::uint64_t serial) {
+Result<> SessionTable::put(const SessionRecord& record, std::uint32_t usage_slot, std::uint64_t serial) {
   if (record.login.size() > login_bytes_max) return fail(Errc::too_large, "login");
   if (record.sealed.size() > sealed_bytes_max) return fail(Errc::too_large, "sealed credential");
   SessionSlot old;
@@ -117,12 +119,14 @@ Result<> SessionTable::put(const SessionRecord& record, std::uint64_t serial) {
   slot.login_size = static_cast<std::uint16_t>(record.login.size());
   slot.sealed_size = static_cast<std::uint16_t>(record.sealed.size());
   slot.first_block = *first_block;
+  slot.usage_slot = usage_slot;
   slot.data_checksum = crc32c(data.data(), data.size());
   const auto number = slots_.insert(slot, record.last_used);
   if (!number) {
     free_chain(*first_block);
     return fail(number.error());
   }
+  by_account_.add(record.account, *number);
   const std::uint64_t entry = index_entry(record.token_hash, *number);
   if (!replaces) {
     index_insert(entry);
@@ -152,8 +156,56 @@ void SessionTable::erase(std::uint32_t number, const SessionSlot& slot) {
 void SessionTable::free_slot(std::uint32_t number, const SessionSlot& slot) {
   SessionRecord ignored;
   const bool intact = area_.read_data(slot, number, ignored) == Lookup::found;
+  by_account_.remove(slot.account, number);
   slots_.erase(number);
   if (intact) free_chain(slot.first_block);
+}
+
+std::size_t SessionTable::live_of(AccountKey account, std::int64_t now) const {
+  const auto slots = by_account_.slots(account);
+  return static_cast<std::size_t>(std::count_if(slots.begin(), slots.end(), [&](std::uint32_t number) {
+    return session_is_live(slots_.read(number), now);
+  }));
+}
+
+std::optional<std::int64_t> SessionTable::first_end_of(AccountKey account, std::int64_t now) const {
+  std::optional<std::int64_t> first;
+  for (const auto number : by_account_.slots(account)) {
+    const auto slot = slots_.read(number);
+    if (!session_is_live(slot, now)) continue;
+    const auto end = session_end(slot);
+    if (!first || end < *first) first = end;
+  }
+  return first;
+}
+
+std::vector<TokenHash> SessionTable::make_room_of(AccountKey account, std::size_t most, std::int64_t now) {
+  std::vector<TokenHash> ended;
+  auto numbers = by_account_.slots(account);
+  if (numbers.size() < most) return ended;
+  struct Candidate {
+    bool is_live;
+    std::int64_t last_used;
+    std::uint64_t serial;
+    std::uint32_t number;
+  };
+  std::vector<Candidate> candidates;
+  candidates.reserve(numbers.size());
+  for (const auto number : numbers) {
+    const SessionSlot slot = slots_.read(number);
+    candidates.push_back({session_is_live(slot, now), last_used_seconds(slot), slot.serial, number});
+  }
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    return std::tie(a.is_live, a.last_used, a.serial) < std::tie(b.is_live, b.last_used, b.serial);
+  });
+  candidates.resize(candidates.size() - most + 1);
+  for (const auto& candidate : candidates) {
+    const SessionSlot slot = slots_.read(candidate.number);
+    if (condition_of(slot, candidate.number) != SlotCondition::intact) continue;
+    erase(candidate.number, slot);
+    if (candidate.is_live) ended.push_back(slot.token_hash);
+  }
+  return ended;
 }
 
 void SessionTable::touch(const TokenHash& hash, std::int64_t now) {

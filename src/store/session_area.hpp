@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
+#include "account_tables.hpp"
 #include "segment_format.hpp"
 #include "slot_table.hpp"
 
@@ -58,8 +60,15 @@ class SessionTable {
 
   // Replaces the one of the same token: the new is complete before the old goes, so that a crash leaves at
   // least one of them. full, too_large, io.
-  Result<> put(const SessionRecord& record, std::uint64_t serial);
+  // `usage_slot`: number + 1 of the account's use, or 0.
+  Result<> put(const SessionRecord& record, std::uint32_t usage_slot, std::uint64_t serial);
   bool end(const TokenHash& hash);
+  // Those of this account that are live.
+  std::size_t live_of(AccountKey account, std::int64_t now) const;
+  std::optional<std::int64_t> first_end_of(AccountKey account, std::int64_t now) const;
+  // Makes room for one more of this account's, of which there may be `most`: those that have run out go, then those
+  // used the longest ago. Returns the live ones that went.
+  std::vector<TokenHash> make_room_of(AccountKey account, std::size_t most, std::int64_t now);
   // Ends those that `which` chooses in slots [from, to); returns how many.
   template <typename Predicate>
   std::size_t end_if(std::uint64_t from, std::uint64_t to, Predicate which);
@@ -90,6 +99,7 @@ class SessionTable {
   std::uint64_t index_mask_;
   std::uint64_t& index_sequence_;
   std::uint32_t sessions_max_;
+  SlotMultimap<AccountKey, AccountHash> by_account_;
 };
 
 template <typename Load>

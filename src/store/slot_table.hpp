@@ -75,6 +75,12 @@ class SlotTable {
     write_slot(slots_[*slot], value);
     return slot;
   }
+  // Writes what the checksum covers anew; the rest stays as it is.
+  void rewrite(std::uint32_t slot, Slot value) {
+    value.state = static_cast<std::uint32_t>(SlotState::used);
+    value.checksum = checksum_of(value, slot);
+    write_slot(slots_[slot], value, checked_to<Slot>);
+  }
   void erase(std::uint32_t slot) {
     // All zero, not a default Slot: that is what unused looks like to recovery.
     Slot empty;

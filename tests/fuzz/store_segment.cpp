@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "postern/store/session_table.hpp"
+#include "require.hpp"
 #include "store/crc32c.hpp"
 #include "store/session_area.hpp"
 
@@ -26,10 +26,6 @@ using namespace postern::store;
 namespace {
 
 constexpr std::uint64_t sessions = 6;
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 TokenHash hash_of(std::uint64_t n) { return sha256("token " + std::to_string(n)); }
 
@@ -62,7 +58,7 @@ class Fixture {
     options.path = directory_ + "/segment";
     options.sessions_max = 8;
     options.accounts_max = 4;
-    options.redirects_max = 4;
+    options.redirects_max = 8;
     RecoveryReport report;
     auto writer = SegmentWriter::open(options, clock, report);
     require(writer.has_value());
@@ -71,6 +67,7 @@ class Fixture {
     for (std::uint64_t i = 0; i < 3; ++i) {
       require((*writer)->put_counters(i, first_counters(clock.wall())).has_value());
       require((*writer)->put_redirect({i, {1, 2, 3}, {4, 5, 6}}).has_value());
+      require((*writer)->put_redirect({i, {1, 2, 3}, {4, 5, 7}, true}).has_value());
     }
     std::ifstream in(options.path, std::ios::binary);
     good.assign(std::istreambuf_iterator<char>(in), {});
@@ -163,7 +160,8 @@ void go_on(Fixture& fixture, bool exact) {
     writer.touch_session(hash_of(i));
     const StateCounters counters = writer.counters(i);
     if (exact) require(counters == StateCounters{} || counters == first_counters(fixture.clock.wall()));
-    for (const Redirect& r : writer.redirects(i)) writer.drop_redirect(i, r.origin);
+    for (const Redirect& r : writer.redirects(i))
+      r.copy ? writer.drop_copy(i, r.current) : writer.drop_redirect(i, r.origin);
     require(writer.redirects(i).empty());
   }
   const SegmentUse use = writer.use();

@@ -23,6 +23,29 @@ class AccountTest : public StoreTest {
   }
 };
 
+TEST_F(AccountTest, CopiesAreBesideThePlaceAndSurvive) {
+  {
+    const auto writer = open();
+    ASSERT_TRUE(writer->put_redirect({1, place(1), place(101)}).has_value());
+    ASSERT_TRUE(writer->put_redirect({1, place(1), place(102), true}).has_value());
+    ASSERT_TRUE(writer->put_redirect({1, place(1), place(103), true}).has_value());
+    ASSERT_TRUE(writer->put_redirect({1, place(1), place(104)}).has_value());  // moved
+    // One message a place.
+    ASSERT_TRUE(writer->put_redirect({1, place(2), place(103), true}).has_value());
+    EXPECT_EQ(writer->use().redirects, 3U);
+  }
+  const auto writer = open();
+  EXPECT_EQ(writer->redirects(1), (std::vector<Redirect>{{1, place(1), place(102), true},
+                                                         {1, place(1), place(104)},
+                                                         {1, place(2), place(103), true}}));
+  writer->drop_redirect(1, place(102));
+  writer->drop_redirect(1, place(1));
+  writer->drop_copy(2, place(102));
+  EXPECT_EQ(writer->use().redirects, 2U);
+  writer->drop_copy(1, place(102));
+  EXPECT_EQ(writer->redirects(1), (std::vector<Redirect>{{1, place(2), place(103), true}}));
+}
+
 TEST_F(AccountTest, CountersKeepEveryValue) {
   const auto writer = open();
   EXPECT_EQ(writer->counters(1), StateCounters{});

@@ -105,14 +105,28 @@ TEST(Header, ImplausibleTablesAreRefused) {
   EXPECT_TRUE(refused([](HeaderFixed& h) { h.header_size = 8192; }));
   EXPECT_TRUE(refused([](HeaderFixed& h) { h.file_bytes = segment_limits::file_bytes_max + 1; }));
   EXPECT_FALSE(refused([](HeaderFixed& h) {  // a table of a later version is none of our business
-    h.tables[5] = {99, 7, 1, 3, 0};
-    h.table_count = 6;
+    h.tables[6] = {99, 7, 1, 3, 0};
+    h.table_count = 7;
   }));
+}
+
+TEST(Header, OnlyTheFirstVersionGoesWithoutUse) {
+  HeaderFixed header = make_header(*layout_for(small()), 42, 0);
+  header.table_count = 5;
+  const auto checked = [&header](std::uint32_t version) {
+    header.version = version;
+    header.checksum = crc32c(&header, offsetof(HeaderFixed, checksum));
+    return check_header(header);
+  };
+  EXPECT_FALSE(checked(2).has_value());
+  const auto first = checked(1);
+  ASSERT_TRUE(first.has_value()) << first.error().to_string();
+  EXPECT_EQ(first->usage.entries, 0U);
 }
 
 TEST(Header, OtherVersionAndByteOrderAreNamed) {
   HeaderFixed header = make_header(*layout_for(small()), 42, 0);
-  header.version = 2;
+  header.version = segment_format_version + 1;
   EXPECT_EQ(check_header(header).error().code, Errc::version);
   header.version = 0;
   EXPECT_EQ(check_header(header).error().code, Errc::version);

@@ -201,7 +201,7 @@ TEST_F(RecoveryTest, DamagedHeaderIsReadFromItsCopy) {
 }
 
 TEST_F(RecoveryTest, AnotherVersionIsReplaced) {
-  for (const std::uint32_t version : {0U, 2U}) {
+  for (const std::uint32_t version : {0U, segment_format_version + 1}) {
     std::string bytes = filled_file();
     HeaderFixed header;
     std::memcpy(&header, bytes.data(), sizeof header);
@@ -218,6 +218,29 @@ TEST_F(RecoveryTest, AnotherVersionIsReplaced) {
     EXPECT_EQ(check(*writer).all(), 0U);
     std::filesystem::remove(options_.path);
   }
+}
+
+// Version 1 is the same without the table of use, which is the last one, and without limits of bodies.
+TEST_F(RecoveryTest, FirstVersionIsTakenOver) {
+  std::string bytes = filled_file();
+  HeaderFixed header;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  header.version = 1;
+  header.file_bytes = header.tables[5].offset;
+  header.tables[5] = {};
+  header.table_count = 5;
+  header.checksum = crc32c(&header, offsetof(HeaderFixed, checksum));
+  std::memcpy(bytes.data(), &header, sizeof header);
+  std::memcpy(bytes.data() + header_bytes, &header, sizeof header);
+  bytes.resize(header.file_bytes);
+  write_file(options_.path, bytes);
+  const auto reader = SegmentReader::open(options_.path, clock_);
+  EXPECT_EQ(reader->liveness(hash_of(1)), Liveness::live);
+  EXPECT_FALSE(reader->usage(hash_of(1)).has_value() || reader->body_limits().has_value());
+  const auto writer = open();
+  EXPECT_FALSE(report_.created);
+  EXPECT_EQ(report_.discarded_reason, "");
+  EXPECT_EQ(check(*writer).all(), all);
 }
 
 TEST_F(RecoveryTest, OtherSizesAreMigrated) {
@@ -452,7 +475,7 @@ TEST_F(RecoveryTest, FullFileSystemIsAnErrorNeverASignal) {
     if (!writer || report_.bytes_missing == 0) return false;
     // Sessions until there is no room: an error, the same again, and everything before it is there.
     std::uint64_t stored = 0;
-    Result<> result;
+    Result<std::vector<TokenHash>> result;
     while ((result = (*writer)->put_session(record(stored))).has_value()) ++stored;
     if (result.error().code != Errc::io || stored < 100) return false;
     if ((*writer)->put_session(record(stored)).has_value()) return false;

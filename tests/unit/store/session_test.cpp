@@ -79,7 +79,7 @@ TEST_F(SessionTest, CredentialsFullIsAnErrorThatLeavesNothingBehind) {
   options_.credential_bytes_mean = 1;
   const auto writer = open();
   std::uint64_t stored = 0;
-  Result<> result;
+  Result<std::vector<TokenHash>> result;
   const auto large = [&](std::uint64_t i) {
     SessionRecord r = record(i);
     r.sealed = std::string(sealed_bytes_max, 'x');
@@ -180,6 +180,109 @@ TEST_F(SessionTest, EndsAllOfAnAccount) {
   EXPECT_FALSE(writer->find_session(hash_of(6)).has_value());
   EXPECT_TRUE(writer->find_session(hash_of(7)).has_value());
   EXPECT_EQ(writer->use().sessions, 9U);
+}
+
+TEST_F(SessionTest, CountsTheLiveOnesOfAnAccount) {
+  const auto writer = open();
+  for (std::uint64_t i = 0; i < 12; ++i) {
+    SessionRecord r = record(i);
+    if (i == 6) r.expires = r.created + 10;
+    ASSERT_TRUE(writer->put_session(r).has_value());
+  }
+  ASSERT_TRUE(writer->put_session(record(1, 1)).has_value()) << "replaces";
+  EXPECT_EQ(writer->sessions_of(1001), 3U);  // 1, 6, 11
+  clock_.advance(seconds(10));
+  EXPECT_EQ(writer->sessions_of(1001), 2U);
+  writer->expire_sessions();
+  EXPECT_EQ(writer->sessions_of(1001), 2U);
+  writer->end_session(hash_of(1));
+  EXPECT_EQ(writer->sessions_of(1001), 1U);
+  ASSERT_TRUE(writer->reseal_session(hash_of(11), "other").has_value());
+  EXPECT_EQ(writer->sessions_of(1001), 1U);
+  writer->end_sessions_of(1001);
+  EXPECT_EQ(writer->sessions_of(1001), 0U);
+  EXPECT_EQ(writer->sessions_of(1002), 2U);  // 2, 7
+  EXPECT_EQ(writer->sessions_of(99), 0U);
+}
+
+TEST_F(SessionTest, TellsWhenTheFirstOfAnAccountEnds) {
+  const auto writer = open();
+  EXPECT_EQ(writer->first_session_end(1001), std::nullopt);
+  const auto begin = unix_seconds(clock_.wall());
+  ASSERT_TRUE(writer->put_session(record(1)).has_value());
+  EXPECT_EQ(writer->first_session_end(1001), begin + 1'860) << "idle for half an hour, and a minute";
+  clock_.advance(seconds(1'000));
+  writer->touch_session(hash_of(1));
+  EXPECT_EQ(writer->first_session_end(1001), begin + 2'860);
+  SessionRecord brief = record(6);
+  brief.expires = brief.created + 10;
+  ASSERT_TRUE(writer->put_session(brief).has_value());
+  EXPECT_EQ(writer->first_session_end(1001), begin + 1'010);
+  clock_.advance(seconds(10));
+  EXPECT_EQ(writer->first_session_end(1001), begin + 2'860) << "the brief one is over";
+  EXPECT_EQ(writer->first_session_end(1002), std::nullopt);
+}
+
+TEST_F(SessionTest, OneAccountEndsItsOwnOldestSession) {
+  options_.sessions_per_account_max = 3;
+  const auto writer = open();
+  ASSERT_TRUE(writer->put_session(record(2)).has_value());  // another account's, the oldest of all
+  clock_.advance(seconds(60));
+  for (const std::uint64_t i : {1, 6, 11}) {
+    const auto put = writer->put_session(record(i));
+    ASSERT_TRUE(put.has_value());
+    EXPECT_TRUE(put->empty()) << "at the limit";
+    clock_.advance(seconds(60));
+  }
+  writer->touch_session(hash_of(1));
+  EXPECT_TRUE(writer->put_session(record(11, 1))->empty()) << "one that is replaced needs no room";
+  const auto past = writer->put_session(record(16));
+  ASSERT_TRUE(past.has_value());
+  EXPECT_EQ(*past, std::vector{hash_of(6)}) << "the one used the longest ago";
+  EXPECT_FALSE(writer->find_session(hash_of(6)).has_value());
+  for (const std::uint64_t i : {1, 2, 11, 16}) EXPECT_TRUE(writer->find_session(hash_of(i)).has_value()) << i;
+  EXPECT_EQ(writer->sessions_of(1001), 3U);
+}
+
+TEST_F(SessionTest, WhatHasRunOutMakesRoomFirst) {
+  options_.sessions_per_account_max = 2;
+  const auto writer = open();
+  ASSERT_TRUE(writer->put_session(record(1)).has_value());
+  clock_.advance(seconds(60));
+  SessionRecord brief = record(6);
+  brief.expires = brief.created + 10;
+  ASSERT_TRUE(writer->put_session(brief).has_value());
+  clock_.advance(seconds(10));
+  EXPECT_TRUE(writer->put_session(record(11))->empty());
+  EXPECT_TRUE(writer->find_session(hash_of(1)).has_value());
+}
+
+// As many as there were before the limit was lowered.
+TEST_F(SessionTest, SeveralEndWhereThereAreTooMany) {
+  {
+    const auto writer = open();
+    for (std::uint64_t i = 1; i < 16; i += 5) {
+      ASSERT_TRUE(writer->put_session(record(i)).has_value());
+      clock_.advance(seconds(60));
+    }
+  }
+  options_.sessions_per_account_max = 2;
+  const auto writer = open();
+  EXPECT_EQ(writer->sessions_of(1001), 3U) << "all go on";
+  EXPECT_EQ(*writer->put_session(record(16)), (std::vector{hash_of(1), hash_of(6)}));
+  EXPECT_EQ(writer->sessions_of(1001), 2U);
+}
+
+TEST_F(SessionTest, OneAccountDoesNotFillTheTable) {
+  options_.sessions_per_account_max = 8;
+  const auto writer = open();
+  for (std::uint64_t i = 0; i < 64; ++i) {
+    SessionRecord r = record(i);
+    r.account = 7;
+    ASSERT_TRUE(writer->put_session(r).has_value());
+  }
+  EXPECT_EQ(writer->use().sessions, 8U);
+  EXPECT_TRUE(writer->put_session(record(100)).has_value()) << "somebody else's";
 }
 
 TEST_F(SessionTest, VisitsTheLiveOnes) {

@@ -47,6 +47,7 @@ class StoreTest : public ::testing::Test {
     directory_ = name;
     options_.path = directory_ + "/segment";
     options_.sessions_max = 16;
+    options_.sessions_per_account_max = 100'000;
     options_.accounts_max = 8;
     options_.redirects_max = 8;
   }
