@@ -2,7 +2,6 @@
 // is in neither body list is an attachment.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,15 +10,12 @@
 #include "postern/mail/mime/body_parts.hpp"
 #include "postern/mail/mime/limits.hpp"
 #include "postern/mail/mime/preview.hpp"
+#include "require.hpp"
 
 using namespace postern;
 using namespace postern::mail;
 
 namespace {
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 // Octets read one after another; zeros behind their end.
 class Octets {

@@ -1,21 +1,18 @@
 // Header blocks and every form of every field: any octets give valid UTF-8 within the bounds.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "postern/base/encoding.hpp"
 #include "postern/mail/mime/headers.hpp"
 #include "postern/mail/mime/limits.hpp"
+#include "require.hpp"
 
 using namespace postern;
 using namespace postern::mail;
 
 namespace {
 
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 void require_text(std::string_view text) {
   require(is_valid_utf8(text));
   require(text.find('\0') == text.npos);

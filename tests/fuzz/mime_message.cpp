@@ -1,7 +1,6 @@
 // Whole messages: any octets give a tree within the bounds, the same however they are cut, whose parts lie in the
 // message.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -9,15 +8,12 @@
 #include "postern/mail/mime/limits.hpp"
 #include "postern/mail/mime/message_parser.hpp"
 #include "postern/mail/mime/text_decode.hpp"
+#include "require.hpp"
 
 using namespace postern;
 using namespace postern::mail;
 
 namespace {
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 void check_same(const EmailBodyPart& a, const EmailBodyPart& b) {
   require(a.type == b.type && a.size == b.size && a.section == b.section && a.name == b.name);

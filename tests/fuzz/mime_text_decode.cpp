@@ -1,22 +1,18 @@
 // Body values: transfer encoding, charset and limit from the first octets, the rest is the content. Fed whole and
 // in pieces it gives the same, valid UTF-8 within the limit.
 #include <cstdint>
-#include <cstdlib>
 #include <iterator>
 #include <string>
 #include <string_view>
 
 #include "postern/base/encoding.hpp"
 #include "postern/mail/mime/text_decode.hpp"
+#include "require.hpp"
 
 using namespace postern;
 using namespace postern::mail;
 
 namespace {
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 constexpr const char* encodings[] = {"7bit", "base64", "quoted-printable", "x-uuencode", "x-unknown"};
 constexpr const char* charsets[] = {

@@ -344,23 +344,31 @@ const EmailBodyPart* find_part(const EmailBodyPart& root, std::string_view part_
 }
 EmailBodyPart* find_part(EmailBodyPart& root, std::string_view part_id) { return find_in(root, part_id); }
 
-EmailBodyPart* find_part_by_header_section(EmailBodyPart& root, std::string_view header_section) {
-  if (root.header_section == header_section) return &root;
-  for (auto& sub_part : root.sub_parts)
-    if (EmailBodyPart* found = find_part_by_header_section(sub_part, header_section)) return found;
-  return nullptr;
+void set_size(EmailBodyPart& part, std::uint64_t size) {
+  part.size = size;
+  part.size_exact = true;
 }
 
-bool set_part_size(EmailBodyPart& root, std::string_view part_id, std::uint64_t size) {
-  EmailBodyPart* part = find_part(root, part_id);
-  if (part == nullptr) return false;
-  part->size = size;
-  part->size_exact = true;
-  return true;
+void PartIndex::add(EmailBodyPart& part) {
+  if (!part.is_multipart()) by_section_.emplace(part.section, &part);
+  by_header_section_.emplace(part.header_section, &part);
+  for (auto& sub_part : part.sub_parts) add(sub_part);
+}
+
+EmailBodyPart* PartIndex::find(std::string_view part_id) const {
+  const auto found = by_section_.find(part_id);
+  return found == by_section_.end() ? nullptr : found->second;
+}
+
+EmailBodyPart* PartIndex::find_by_header_section(std::string_view header_section) const {
+  const auto found = by_header_section_.find(header_section);
+  return found == by_header_section_.end() ? nullptr : found->second;
 }
 
 void apply_binary_sizes(EmailBodyPart& root, std::span<const std::pair<std::string, std::uint64_t>> sizes) {
-  for (const auto& [section, size] : sizes) set_part_size(root, section, size);
+  const PartIndex parts(root);
+  for (const auto& [section, size] : sizes)
+    if (auto* part = parts.find(section)) set_size(*part, size);
 }
 
 }  // namespace postern::mail

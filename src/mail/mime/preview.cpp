@@ -59,6 +59,7 @@ std::uint32_t next_character(std::string_view s, std::size_t& i) {
 // Collects what is to be seen, with single spaces, until it is long enough.
 class Collector {
  public:
+  explicit Collector(std::size_t units_max = preview_characters_max) : units_max_(units_max) {}
   bool full() const { return full_; }
   bool empty() const { return out_.empty(); }
   std::string take() { return std::move(out_); }
@@ -74,7 +75,7 @@ class Collector {
     if (is_invisible(c) || (joiner && (space_ || out_.empty()))) return;
     const bool needs_space = space_ && !out_.empty();
     const std::size_t units = (needs_space ? 1 : 0) + (c >= 0x10000 ? 2 : 1);
-    if (units_ + units > preview_characters_max) {
+    if (units_ + units > units_max_) {
       full_ = true;
       return;
     }
@@ -90,7 +91,7 @@ class Collector {
 
  private:
   std::string out_;
-  std::size_t units_ = 0;  // UTF-16 code units
+  std::size_t units_max_, units_ = 0;  // UTF-16 code units
   bool space_ = false;
   bool full_ = false;
 };
@@ -185,7 +186,8 @@ bool has_hidden_content(std::string_view name) {
 
 class HtmlReader {
  public:
-  HtmlReader(std::string_view html, bool with_quotes) : html_(html), with_quotes_(with_quotes) {}
+  HtmlReader(std::string_view html, bool with_quotes, std::size_t units_max = preview_characters_max)
+      : html_(html), with_quotes_(with_quotes), out_(units_max) {}
 
   std::string read() {
     while (pos_ < html_.size() && !out_.full() && !done_) {
@@ -318,6 +320,11 @@ std::string preview_of_html(std::string_view html) {
   const std::string input = bounded(html);
   std::string preview = HtmlReader(input, false).read();
   return preview.empty() ? HtmlReader(input, true).read() : preview;
+}
+
+std::string text_of_html(std::string_view html, std::size_t characters_max) {
+  const std::string input = bounded(html);
+  return HtmlReader(input, true, characters_max).read();
 }
 
 const EmailBodyPart* preview_part(const BodyLists& lists) {

@@ -178,8 +178,7 @@ TEST(BodyParts, FindAndSetSizes) {
   EXPECT_EQ(find_part(root, "2.1")->type, "image/png");
   for (const std::string_view id : {"", "2", "3", "2.3", "2.10", "1.1", "1.MIME", "x"})
     EXPECT_EQ(find_part(root, id), nullptr) << id;
-  EXPECT_TRUE(set_part_size(root, "2.1", 77));
-  EXPECT_FALSE(set_part_size(root, "2", 77));
+  set_size(*find_part(root, "2.1"), 77);
   EXPECT_EQ(find_part(root, "2.1")->size, 77u);
   EXPECT_TRUE(find_part(root, "2.1")->size_exact);
   const std::vector<std::pair<std::string, std::uint64_t>> sizes = {{"2.2", 55}, {"9", 1}};
@@ -187,13 +186,18 @@ TEST(BodyParts, FindAndSetSizes) {
   EXPECT_EQ(find_part(root, "2.2")->size, 55u);
 }
 
-TEST(BodyParts, FindByHeaderSection) {
+TEST(BodyParts, IndexOfSections) {
   EmailBodyPart root =
       make_body_parts(multipart("mixed", leaf("text", "plain"), multipart("mixed", leaf("text", "html"))));
-  EXPECT_EQ(find_part_by_header_section(root, "HEADER"), &root);
-  EXPECT_EQ(find_part_by_header_section(root, "2.MIME"), &root.sub_parts[1]);
-  EXPECT_EQ(find_part_by_header_section(root, "2.1.MIME"), &root.sub_parts[1].sub_parts[0]);
-  EXPECT_EQ(find_part_by_header_section(root, "2.2.MIME"), nullptr);
+  const PartIndex parts(root);
+  EXPECT_EQ(parts.find_by_header_section("HEADER"), &root);
+  EXPECT_EQ(parts.find_by_header_section("2.MIME"), &root.sub_parts[1]);
+  EXPECT_EQ(parts.find_by_header_section("2.1.MIME"), &root.sub_parts[1].sub_parts[0]);
+  EXPECT_EQ(parts.find_by_header_section("2.2.MIME"), nullptr);
+  EXPECT_EQ(parts.find("1"), root.sub_parts.data());
+  EXPECT_EQ(parts.find("2.1"), &root.sub_parts[1].sub_parts[0]);
+  for (const std::string_view id : {"", "2", "3", "2.2", "2.1.MIME"})
+    EXPECT_EQ(parts.find(id), nullptr) << id;
 }
 
 TEST(BodyParts, TwelveParts) {

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -27,7 +28,7 @@ struct EmailBodyPart {
   // "2.1.MIME" for others.
   std::string header_section;
 
-  // Octets after transfer decoding. Exact for 7bit, 8bit and binary, and where set_part_size() or
+  // Octets after transfer decoding. Exact for 7bit, 8bit and binary, and where set_size() or
   // apply_binary_sizes() told it. Otherwise the best estimate from the encoded size: base64 is taken to have
   // 76-character lines (at most 2 octets too large where that is so), quoted-printable not to shrink, and a
   // multipart is the sum of its parts' encoded sizes.
@@ -65,11 +66,25 @@ BodyLists make_body_lists(const EmailBodyPart& root);
 const EmailBodyPart* find_part(const EmailBodyPart& root, std::string_view part_id);
 EmailBodyPart* find_part(EmailBodyPart& root, std::string_view part_id);
 
-// The part, multipart or not, whose header fields BODY[header_section] holds; null if none.
-EmailBodyPart* find_part_by_header_section(EmailBodyPart& root, std::string_view header_section);
+// The exact size, once the content has been decoded.
+void set_size(EmailBodyPart& part, std::uint64_t size);
 
-// The exact size, once the content has been decoded; false if there is no such part.
-bool set_part_size(EmailBodyPart& root, std::string_view part_id, std::uint64_t size);
+// The parts of a tree, which must stay where it is: finding all of them one by one takes a time that grows as their
+// number does.
+class PartIndex {
+ public:
+  explicit PartIndex(EmailBodyPart& root) { add(root); }
+  // As find_part().
+  EmailBodyPart* find(std::string_view part_id) const;
+  // The part, multipart or not, whose header fields BODY[header_section] holds; null if none.
+  EmailBodyPart* find_by_header_section(std::string_view header_section) const;
+
+ private:
+  using Parts = std::unordered_map<std::string_view, EmailBodyPart*>;
+  void add(EmailBodyPart& part);
+  Parts by_section_, by_header_section_;
+};
+
 // Exact sizes from BINARY.SIZE (RFC 3516); unknown sections are ignored.
 void apply_binary_sizes(EmailBodyPart& root, std::span<const std::pair<std::string, std::uint64_t>> sizes);
 

@@ -16,6 +16,9 @@ namespace postern::mail {
 std::string preview_of_text(std::string_view text);
 std::string preview_of_html(std::string_view html);
 
+// All that is to be seen of HTML, quoted lines among it, with single spaces; in UTF-16 code units at most so long.
+std::string text_of_html(std::string_view html, std::size_t characters_max);
+
 // The part to make a preview of: the first text/plain of textBody, else the first text/html; null if neither.
 const EmailBodyPart* preview_part(const BodyLists& lists);
 
