@@ -91,6 +91,43 @@ TEST(MailboxList, WhatIsToldOfMailboxesIsBounded) {
   EXPECT_FALSE(all[1].status.known || all[1].subscribed);
 }
 
+TEST(MailboxList, AMailboxMadeAnewUnderAnOldNameIsAnotherOne) {
+  const auto key_with = [](std::string name, std::uint32_t uid_validity, std::string id = {}) {
+    MailboxListBuilder builder;
+    builder.add(listed(name));
+    imap::StatusDataResponse status;
+    status.mailbox = name;
+    status.messages = 1;
+    status.uid_validity = uid_validity;
+    if (!id.empty()) status.mailbox_id = id;
+    builder.add(status);
+    return builder.finish(false).front().key;
+  };
+  EXPECT_NE(key_with("Work", 1), key_with("Work", 2));
+  EXPECT_EQ(key_with("Work", 1), key_with("Work", 1));
+  EXPECT_EQ(key_with("INBOX", 1), key_with("INBOX", 2));  // there is but one
+  EXPECT_EQ(key_with("Work", 1, "F1"), key_with("Other", 2, "F1"));
+}
+
+TEST(MailboxList, ASeparatorWithinANameIsNone) {
+  MailboxListBuilder builder;
+  builder.add(listed("INBOX.v1&AC4-2", {}, '.'));
+  builder.add(listed("INBOX.a/b", {}, '.'));
+  const auto all = builder.finish(false);
+  EXPECT_EQ(all[0].name, "a/b");
+  EXPECT_EQ(all[1].name, "v1.2");
+}
+
+TEST(MailboxList, RightsGoWithTheirMailbox) {
+  MailboxListBuilder builder;
+  builder.add(listed("Work"));
+  builder.add(listed("Play"));
+  builder.add(imap::MyRightsResponse{"Work", "lr"});
+  const auto all = builder.finish(false);
+  EXPECT_FALSE(all[0].rights);
+  EXPECT_EQ(all[1].rights, "lr");
+}
+
 TEST(MailboxList, IsBounded) {
   MailboxListBuilder builder;
   for (std::size_t i = 0; i < mailboxes_max; ++i) builder.add(listed("m" + std::to_string(i)));
