@@ -1,121 +1,58 @@
 // Email/query over views (RFC 8621, 4.4): from the index and the cached orders where they tell, from the
-// server's SEARCH and SORT where they don't.
-#include <algorithm>
-#include <tuple>
+// server's SEARCH and SORT where they don't. The results of mailboxes are put together here.
+#include "mail/account_query.hpp"
 
-#include "mail/account_support.hpp"
+#include <algorithm>
+#include <unordered_set>
+
 #include "mail/search_program.hpp"
+#include "mail/slices.hpp"
+#include "mail/sort_rows.hpp"
 
 namespace postern::mail {
-
-struct Account::Found {
-  ViewPtr view;
-  std::shared_ptr<const UidList> uids;
-  // The UIDs' own, and the view's when they were found: while others were waited for, both can have changed.
-  std::uint32_t uid_validity = 0;
-  std::uint64_t version = 0;
-  Freshness freshness = Freshness::current;
-};
-
 namespace {
 
-bool only_search_conditions(const Filter& filter) {
-  if (filter.children.empty()) return is_search_condition(filter.kind);
-  return std::all_of(filter.children.begin(), filter.children.end(), only_search_conditions);
-}
-
-// The largest parts of a filter that one SEARCH can answer.
-void collect_searches(const Filter& filter, std::vector<const Filter*>& searches) {
-  if (only_search_conditions(filter)) {
-    searches.push_back(&filter);
-    return;
-  }
-  for (const auto& child : filter.children) collect_searches(child, searches);
-}
-
-// What SEARCH has found for the parts of a filter that it was asked about.
-using SearchResults = std::map<const Filter*, UidList>;
-
-bool matches_with(const Filter& filter, const MailboxIndex& index, const MessageEntry& entry,
-                  const SearchResults& found) {
-  if (auto it = found.find(&filter); it != found.end())
-    return std::binary_search(it->second.begin(), it->second.end(), entry.uid);
-  auto each = [&](const Filter& child) { return matches_with(child, index, entry, found); };
-  switch (filter.kind) {
-    case Filter::Kind::all_of: return std::all_of(filter.children.begin(), filter.children.end(), each);
-    case Filter::Kind::any_of: return std::any_of(filter.children.begin(), filter.children.end(), each);
-    case Filter::Kind::none_of: return std::none_of(filter.children.begin(), filter.children.end(), each);
-    default: return matches(filter, index, entry);
-  }
-}
-
-bool has_kind(const Filter& filter, Filter::Kind kind) {
-  return filter.kind == kind || std::any_of(filter.children.begin(), filter.children.end(),
-                                            [&](const Filter& child) { return has_kind(child, kind); });
+bool asks_the_server(const Filter& filter) {
+  return is_search_condition(filter.kind) ||
+         std::any_of(filter.children.begin(), filter.children.end(), asks_the_server);
 }
 
 }  // namespace
 
-io::Task<Result<UidList>> Account::search(ViewPtr view, Filter filter) {
-  UidList uids;
-  imap::StatusResponse refusal;
-  auto done = co_await on_mailbox(
-      view, [&view, &filter, &uids, &refusal](session::Lease& lease) -> io::Task<Result<>> {
+// Afterwards view->known_order(sort) is there, unless the mailbox changed once more meanwhile.
+io::Task<Result<>> Account::ensure_order(ViewPtr view, const Sort& sort) {
+  if (view->known_order(sort) != nullptr) co_return Result<>{};
+  if (!view->has_keys(sort)) {
+    if (server_can_sort(sort, pool_->capabilities()))
+      co_return co_await on_mailbox(view, [view, &sort](session::Lease& lease) -> io::Task<Result<>> {
+        if (view->known_order(sort) != nullptr) co_return Result<>{};
         const auto capabilities = lease.capabilities();
-        uids.clear();
-        auto command = search_command(filter, capabilities);
-        // The server is there, but these words are none that a SEARCH can say: too many, or with a NUL.
-        if (!command) co_return fail(Errc::unsupported_filter, command.error().to_string());
-        co_return co_await run(
-            lease, command,
-            [&view, &uids](imap::Response& response) {
-              auto found = search_result(response);
-              // No more than there are messages, however many answers come.
-              if (found && uids.size() + found->size() <= view->exists())
-                uids.insert(uids.end(), found->begin(), found->end());
-            },
-            &refusal);
+        auto command = sort_command(sort, capabilities);
+        co_return co_await run(lease, command, [&view, &sort](imap::Response& response) {
+          if (auto* sorted = std::get_if<imap::SortResponse>(&response))
+            view->install_order(sort, sorted->numbers);
+        });
       });
-  if (!done) {
-    if (refusal.code.name == "BADCHARSET")
-      co_return fail(Errc::unsupported_filter, "the server can't search in UTF-8");
-    co_return fail(done.error());
+    if (auto loaded = co_await load_sort_keys(view, sort); !loaded) co_return loaded;
   }
-  std::sort(uids.begin(), uids.end());
-  co_return uids;
-}
-
-io::Task<Result<>> Account::search_all(ViewPtr view, const Filter& filter,
-                                       std::map<const Filter*, UidList>& found) {
-  std::vector<const Filter*> searches;
-  collect_searches(filter, searches);
-  if (searches.size() > filter_searches_max)
-    co_return fail(Errc::unsupported_filter, "too many searches between other conditions");
-  for (const auto* part : searches) {
-    auto uids = co_await search(view, *part);
-    if (!uids) co_return fail(uids.error());
-    found.emplace(part, std::move(*uids));
-  }
+  const auto version = view->version();
+  const ThreadKeywords none;
+  SortRows rows(sort, none);
+  rows.begin(*view);
+  for (const auto& entry : view->index().entries())
+    if (!entry.is_deleted()) rows.add(entry);
+  co_await sort_in_slices(*lane_, rows.rows(),
+                          [&rows](const SortRow& a, const SortRow& b) { return rows.less(a, b); });
+  if (view->version() != version) co_return Result<>{};
+  UidList order;
+  order.reserve(rows.rows().size());
+  for (const auto& row : rows.rows()) order.push_back(row.place.uid);
+  view->install_order(sort, order);
   co_return Result<>{};
 }
 
-// Afterwards view->order(sort) is there, unless the mailbox changed once more meanwhile.
-io::Task<Result<>> Account::ensure_order(ViewPtr view, Sort sort) {
-  if (view->order(sort) != nullptr) co_return Result<>{};
-  if (!server_can_sort(sort, pool_->capabilities())) co_return co_await load_sort_keys(view, std::move(sort));
-  co_return co_await on_mailbox(view, [view, &sort](session::Lease& lease) -> io::Task<Result<>> {
-    if (view->order(sort) != nullptr) co_return Result<>{};
-    const auto capabilities = lease.capabilities();
-    auto command = sort_command(sort, capabilities);
-    co_return co_await run(lease, command, [&view, &sort](imap::Response& response) {
-      if (auto* sorted = std::get_if<imap::SortResponse>(&response))
-        view->install_order(sort, sorted->numbers);
-    });
-  });
-}
-
 // All that view->has_keys() wants for sorting here.
-io::Task<Result<>> Account::load_sort_keys(ViewPtr view, Sort sort) {
+io::Task<Result<>> Account::load_sort_keys(ViewPtr view, const Sort& sort) {
   if (auto filled = co_await fill(view); !filled) co_return fail(filled.error());
   for (const auto& key : sort.keys) {
     if (!is_text_property(key.property)) continue;
@@ -124,60 +61,91 @@ io::Task<Result<>> Account::load_sort_keys(ViewPtr view, Sort sort) {
   co_return Result<>{};
 }
 
+// Is it as it was when it was heard last, as far as the list of mailboxes says? Where that tells no more of flags than
+// how many messages are unseen, it is so for as long as a list is fresh.
+bool Account::is_quiet(const MailboxView& view) const {
+  if (view.attached())
+    return view.sync_need() == SyncNeed::none && !syncing_.contains(view.key()) && !has_unheard(view);
+  const auto* mailbox = find_mailbox(view.key());
+  const auto now = context_.loop.clock().now();
+  const auto fresh = context_.options.mailbox_list_fresh;
+  if (mailbox == nullptr || counts_moved_ || uncounted_.contains(view.key()) || !mailboxes_listed_ ||
+      now - *mailboxes_listed_ >= fresh || !view.is_current(mailbox->status) || is_another(view))
+    return false;
+  if (view.modseq() != 0 && mailbox->status.highest_modseq != 0)
+    return view.modseq() == mailbox->status.highest_modseq;
+  const auto left = left_at_.find(view.key());
+  return left != left_at_.end() && now - left->second < fresh && !has_news(*mailbox);
+}
+
+std::string Account::result_signature(const Filter& filter, const Sort& sort, const QueryThreads& threads) {
+  auto signature = sort.signature() + '|' + filter.signature();
+  if (filter.is_about_threads()) signature += threads.signature;
+  return signature;
+}
+
+// Without the server.
+bool Account::can_tell(MailboxView& view, const Filter& filter, const Sort& sort,
+                       const QueryThreads& threads) const {
+  if (!view.has_keys(sort)) return false;
+  if (view.cached_result(result_signature(filter, sort, threads))) return true;
+  return filter.is_local() ||
+         (filter.is_about_threads() && !filter.has(Filter::Kind::has_attachment) && !asks_the_server(filter));
+}
+
 // The messages of one mailbox that match, in order. `filter` has been decided for this mailbox.
-io::Task<Result<Account::Found>> Account::result_of(ViewPtr view, Filter filter, Sort sort) {
-  const auto signature = sort.signature() + '|' + filter.signature();
+io::Task<Result<Account::Found>> Account::result_of(ViewPtr view, const Filter& filter, const Sort& sort,
+                                                    const QueryThreads& threads, bool quiet) {
+  const auto signature = result_signature(filter, sort, threads);
   const auto found_now = [&view](std::shared_ptr<const UidList> uids, Freshness freshness) {
     return Found{view, std::move(uids), view->uid_validity(), view->version(), freshness};
   };
   constexpr int tries_max = 4;  // new mail can come between any two steps
   for (int i = 0; i < tries_max; ++i) {
-    const auto attached = co_await attach(view, &sort);
+    Result<Freshness> attached = Freshness::current;
+    if (i > 0 || !quiet) attached = co_await attach(view, &sort);
     if (!attached) co_return fail(attached.error());
     if (auto cached = view->cached_result(signature)) co_return found_now(std::move(cached), *attached);
     if (*attached == Freshness::stale && view->order(sort) == nullptr)
       co_return fail(Errc::server_unavailable);
     if (auto ordered = co_await ensure_order(view, sort); !ordered) co_return fail(ordered.error());
-    SearchResults found;
-    if (filter.kind != Filter::Kind::always) {
+    std::optional<UidList> result;
+    if (filter.kind == Filter::Kind::always) {
+      if (const auto* order = view->known_order(sort)) result = *order;
+    } else {
       if (filter.needs_index() && !view->index().filled())
         if (auto filled = co_await fill(view); !filled) co_return fail(filled.error());
       const auto version = view->version();
-      if (auto searched = co_await search_all(view, filter, found); !searched)
-        co_return fail(searched.error());
+      SearchResults searched;
+      if (auto done = co_await search_all(view, filter, searched); !done) co_return fail(done.error());
       // What came after the server had searched isn't among what it found.
       if (view->version() != version) continue;
+      const FilterProgram program(filter, view->index(), searched, threads.keywords);
+      if (filter.has(Filter::Kind::has_attachment))
+        if (auto loaded = co_await load_attachments(view, program); !loaded) co_return fail(loaded.error());
+      const auto* order = view->known_order(sort);
+      if (order == nullptr || view->version() != version) continue;
+      result = co_await matching(view, program, *order);
     }
-    const auto* order = view->order(sort);
-    if (order == nullptr) continue;
-    auto result = std::make_shared<UidList>();
-    if (filter.kind == Filter::Kind::always) {
-      *result = *order;
-    } else {
-      for (auto uid : *order) {
-        const auto* entry = view->index().find(uid);
-        if (entry != nullptr && matches_with(filter, view->index(), *entry, found)) result->push_back(uid);
-      }
-    }
-    view->cache_result(signature, result);
-    co_return found_now(std::move(result), *attached);
+    if (!result) continue;
+    auto shared = std::make_shared<const UidList>(std::move(*result));
+    view->cache_result(signature, shared);
+    co_return found_now(std::move(shared), *attached);
   }
   co_return fail(Errc::server_unavailable, "the mailbox changes too fast to be sorted");
 }
 
-EmailQueryResult Account::slice(const EmailQuery& query, const std::vector<Place>& all, Result<>& status) {
-  EmailQueryResult result;
+Result<> Account::slice(const EmailQuery& query, const Ranked& all, EmailQueryResult& result) const {
   result.total = all.size();
   const auto total = static_cast<std::int64_t>(all.size());
   std::int64_t position = query.position;
   if (query.anchor) {
-    const auto place = place_of(*query.anchor);
-    auto at = std::find(all.begin(), all.end(), place);
-    if (at == all.end()) {
-      status = fail(Errc::anchor_not_found);
-      return result;
-    }
-    position = std::max<std::int64_t>(0, at - all.begin() + query.anchor_offset);
+    // An Email in several mailboxes is in the list by one of its places.
+    const auto places = places_of(*query.anchor);
+    std::size_t at = 0;
+    while (at < all.size() && std::find(places.begin(), places.end(), all.at(at)) == places.end()) ++at;
+    if (at == all.size()) return fail(Errc::anchor_not_found);
+    position = std::max<std::int64_t>(0, static_cast<std::int64_t>(at) + query.anchor_offset);
   } else if (position < 0) {
     position = std::max<std::int64_t>(0, total + position);
   }
@@ -185,45 +153,174 @@ EmailQueryResult Account::slice(const EmailQuery& query, const std::vector<Place
   const auto count = std::min<std::uint64_t>(query.limit, static_cast<std::uint64_t>(total - first));
   result.position = static_cast<std::uint64_t>(first);
   result.ids.reserve(count);
-  for (std::uint64_t i = 0; i < count; ++i) result.ids.push_back(id_of(all[result.position + i]));
-  return result;
+  for (std::uint64_t i = 0; i < count; ++i) result.ids.push_back(id_of(all.at(result.position + i)));
+  return {};
 }
 
-// What each mailbox has that can have matches at all, with the keys that are needed to put it together.
-io::Task<Result<std::vector<Account::Found>>> Account::results_of(const EmailQuery& query) {
+// A mailbox that a filter names and the list hasn't got may have been made since.
+bool Account::names_unlisted(const Filter& filter) const {
+  if (filter.kind == Filter::Kind::in_mailbox)
+    return std::any_of(filter.mailboxes.begin(), filter.mailboxes.end(),
+                       [this](MailboxKey key) { return find_mailbox(key) == nullptr; });
+  return std::any_of(filter.children.begin(), filter.children.end(),
+                     [this](const Filter& child) { return names_unlisted(child); });
+}
+
+io::Task<std::optional<bool>> Account::is_listed(MailboxKey key) {
+  if (auto listed = co_await refresh_mailboxes(Duration::zero()); !listed || *listed == Freshness::stale)
+    co_return std::nullopt;
+  co_return find_mailbox(key) != nullptr;
+}
+
+io::Task<Result<session::Lease>> Account::open(ViewPtr view) {
+  auto lease = co_await pool_->select(view->encoded_name(), *view);
+  if (lease) co_return lease;
+  if (lease.error().code == make_error_code(imap::Errc::no))
+    co_return fail(Error(make_error_code(Errc::forbidden), lease.error().context));
+  co_return fail(co_await why_closed(view->key(), mail_error(lease.error())));
+}
+
+// Some servers say no more than NO, whatever is wrong. A mailbox that is in no list any more has gone, and one that the
+// server says there isn't, and lists, is there for others; without the right to read nobody gets in.
+io::Task<Error> Account::why_closed(MailboxKey key, Error error) {
+  const bool told_gone = error.code == make_error_code(Errc::not_found);
+  if (!told_gone && error.code != make_error_code(Errc::server_refused)) co_return error;
+  if (const auto* known = find_mailbox(key); known != nullptr && known->unreadable) {
+    error.code = make_error_code(Errc::forbidden);
+    co_return error;
+  }
+  const auto listed = co_await is_listed(key);
+  const auto* mailbox = find_mailbox(key);
+  if (told_gone || listed != true || mailbox == nullptr) {
+    if (listed) error.code = make_error_code(*listed ? Errc::forbidden : Errc::not_found);
+    co_return error;
+  }
+  bool forbidden = mailbox->unreadable;
+  const auto name = mailbox->encoded_name;
+  if (auto lease = co_await pool_->any(); lease && !forbidden) {
+    const auto told = co_await may_not_read(*lease, name, true);
+    forbidden = told && *told;
+  }
+  if (forbidden) error.code = make_error_code(Errc::forbidden);
+  co_return error;
+}
+
+io::Task<bool> Account::has_gone(MailboxKey key, Error error) {
+  if (error.code == make_error_code(Errc::not_found)) co_return true;
+  if (error.code != make_error_code(Errc::server_refused)) co_return false;
+  co_return co_await is_listed(key) == false;
+}
+
+Account::SharedMatches Account::shared_matches(const Filter& filter) const {
+  using Kind = Filter::Kind;
+  SharedMatches matches;
+  if (!filter.has(Kind::in_mailbox) && !filter.has(Kind::in_mailbox_other_than)) return matches;
+  std::map<std::vector<MailboxKey>, std::pair<Filter, std::string>> decided;  // with its signature
+  const auto decide = [&](const std::vector<MailboxKey>& mailboxes) -> const std::pair<Filter, std::string>& {
+    auto [known, first] = decided.try_emplace(mailboxes);
+    if (first) {
+      known->second.first = filter.in(mailboxes);
+      known->second.second = known->second.first.signature();
+    }
+    return known->second;
+  };
+  std::map<std::pair<MailboxKey, std::string>, std::size_t> added_at;
+  for (const auto& [id, copies] : copies_of_) {
+    const auto mailboxes = mailboxes_of(id);
+    if (mailboxes.size() < 2) continue;
+    const auto& whole = decide(mailboxes);
+    std::optional<Place> other;
+    bool included = whole.first.kind == Kind::never;
+    for (const auto& place : live_places_of(id)) {
+      const auto& own = decide({place.mailbox});
+      if (own.second == whole.second)
+        included = true;
+      else if (own.first.kind != Kind::never)
+        matches.dropped.insert(place);
+      const auto view = views_.find(place.mailbox);
+      if (!other || (view != views_.end() && view->second->attached())) other = place;
+    }
+    if (included || !other) continue;
+    const auto [at, first] = added_at.try_emplace({other->mailbox, whole.second}, matches.added.size());
+    if (first) matches.added.push_back({other->mailbox, whole.first, {}});
+    matches.added[at->second].uids.add(other->uid);
+  }
+  return matches;
+}
+
+// Leaves only those UIDs of a result that are wanted.
+void Account::keep_only(Found& found, const std::function<bool(std::uint32_t)>& wanted) {
+  UidList kept;
+  std::copy_if(found.uids->begin(), found.uids->end(), std::back_inserter(kept), wanted);
+  found.uids = std::make_shared<const UidList>(std::move(kept));
+  found.restricted = true;
+}
+
+// What one mailbox of the query's has, with the keys and threads that are needed to put it together with others.
+io::Task<Result<Account::Found>> Account::found_in(ViewPtr view, const Filter& filter,
+                                                   const EmailQuery& query, const QueryThreads& threads,
+                                                   bool alone) {
+  // No mailbox has an order of its own by what is in others.
+  const bool by_threads = query.sort.is_about_threads();
+  const auto sort = by_threads ? Sort::newest_first() : query.sort;
+  const bool quiet = !alone && is_quiet(*view) && can_tell(*view, filter, sort, threads);
+  if (!quiet)
+    if (auto attached = co_await attach(view, &sort); !attached) co_return fail(attached.error());
+  auto found = co_await result_of(view, filter, sort, threads, quiet);
+  if (!found) co_return found;
+  // Results of several mailboxes are merged by keys of our own.
+  if ((!alone || by_threads) && !view->has_keys(query.sort))
+    if (auto loaded = co_await load_sort_keys(view, query.sort); !loaded) co_return fail(loaded.error());
+  co_return found;
+}
+
+// What each mailbox has that can have matches at all.
+io::Task<Result<std::vector<Account::Found>>> Account::results_of(const EmailQuery& query,
+                                                                  const QueryThreads& threads) {
   std::vector<std::pair<MailboxKey, Filter>> scope;
   for (const auto& mailbox : mailboxes_) {
     if (!mailbox.selectable) continue;
     auto decided = query.filter.in(mailbox.key);
     if (decided.kind != Filter::Kind::never) scope.emplace_back(mailbox.key, std::move(decided));
   }
+  const auto shared = shared_matches(query.filter);
+  const auto mailboxes = scope.size();  // behind them, what is added
+  for (const auto& more : shared.added) scope.emplace_back(more.mailbox, more.filter);
+  const bool alone = scope.size() == 1;
+  // What is open already goes first: opening another mailbox may take its connection.
+  std::partition(scope.begin(), scope.begin() + static_cast<std::ptrdiff_t>(mailboxes),
+                 [this](const auto& one) {
+                   const auto view = views_.find(one.first);
+                   return view != views_.end() && view->second->attached();
+                 });
   std::vector<Found> parts;
-  std::optional<Error> refused;
-  for (auto& [key, filter] : scope) {
+  for (std::size_t i = 0; i < scope.size(); ++i) {
+    const auto& [key, filter] = scope[i];
     auto view = co_await view_of(key);
-    if (!view) {
-      if (view.error().code == make_error_code(Errc::not_found)) continue;  // gone since the list was made
-      co_return fail(view.error());
+    if (!view && view.error().code == make_error_code(Errc::not_found))
+      continue;  // gone since the list was made
+    if (!view) co_return fail(view.error());
+    // Among many, one that is empty needn't be opened to be known as that.
+    const auto* mailbox = find_mailbox(key);
+    if (!alone && !(*view)->attached() && mailbox != nullptr && mailbox->status.known &&
+        mailbox->status.messages == 0)
+      continue;
+    auto found = co_await found_in(*view, filter, query, threads, alone);
+    if (!found) {
+      // Nothing is in a mailbox that has gone. One of many that may not be read must not hide the others; what
+      // another refusal hides, nobody knows.
+      const bool forbidden = found.error().code == make_error_code(Errc::forbidden);
+      if ((forbidden && !alone) || co_await has_gone(key, found.error())) continue;
+      co_return fail(found.error());
     }
-    // One mailbox of many that can't be opened (no right to read it) must not hide the others.
-    if (scope.size() > 1) {
-      if (auto attached = co_await attach(*view, &query.sort); !attached) {
-        refused = attached.error();
-        if (refused->code == make_error_code(Errc::not_found) ||
-            refused->code == make_error_code(Errc::server_refused))
-          continue;
-        co_return fail(*refused);
-      }
-    }
-    auto found = co_await result_of(*view, filter, query.sort);
-    if (!found && scope.size() > 1 && found.error().code == make_error_code(Errc::not_found)) continue;
-    if (!found) co_return fail(found.error());
-    // Results of several mailboxes are merged by keys of our own.
-    if (scope.size() > 1 && !(*view)->has_keys(query.sort))
-      if (auto loaded = co_await load_sort_keys(*view, query.sort); !loaded) co_return fail(loaded.error());
+    if (i >= mailboxes)
+      keep_only(*found, [&](std::uint32_t uid) { return shared.added[i - mailboxes].uids.contains(uid); });
+    else if (!shared.dropped.empty())
+      keep_only(*found, [&](std::uint32_t uid) {
+        return !shared.dropped.contains({found->view->key(), found->uid_validity, uid});
+      });
     parts.push_back(std::move(*found));
   }
-  if (parts.empty() && refused) co_return fail(*refused);
   if (query.collapse_threads) {
     for (auto& part : parts) {
       auto loaded = co_await load_threads(part.view);
@@ -234,80 +331,103 @@ io::Task<Result<std::vector<Account::Found>>> Account::results_of(const EmailQue
   co_return parts;
 }
 
-io::Task<Result<EmailQueryResult>> Account::query(EmailQuery query) {
-  const Working working(*this);
-  if (has_kind(query.filter, Filter::Kind::has_attachment))
-    co_return fail(Errc::unsupported_filter, "hasAttachment");
+// All that matches, in order, with the state that it belongs to.
+io::Task<Result<>> Account::rank(EmailQuery& query, Ranked& ranked, EmailQueryResult& result) {
   if (query.sort.keys.empty()) query.sort = Sort::newest_first();
   if (auto listed = co_await refresh_mailboxes(any_age); !listed) co_return fail(listed.error());
-  auto parts = co_await results_of(query);
+  // Only what is said to be in one mailbox is looked for in a list that may be old.
+  if (query.filter.kind != Filter::Kind::never &&
+      (names_unlisted(query.filter) || !query.filter.has(Filter::Kind::in_mailbox)))
+    if (auto listed = co_await refresh_mailboxes(context_.options.mailbox_list_fresh); !listed)
+      co_return fail(listed.error());
+  QueryThreads threads;
+  if (auto scanned = co_await scan_threads(query, threads); !scanned) co_return fail(scanned.error());
+  auto parts = co_await results_of(query, threads);
   if (!parts) co_return fail(parts.error());
-  // From here on nothing suspends.
-  Result<> status;
-  EmailQueryResult result;
-  if (parts->size() == 1 && !query.anchor && !query.collapse_threads)
-    result = slice_of_one(query, parts->front());
+  if (parts->size() == 1 && !query.collapse_threads && !query.sort.is_about_threads())
+    ranked = {parts->front().view->key(), parts->front().uid_validity, parts->front().uids, {}};
   else
-    result = slice(query, merged(query, *parts), status);
-  if (!status) co_return fail(status.error());
+    ranked.places = co_await merged(query, *parts, threads);
+  // From here on nothing suspends.
   // A change that came to one mailbox while another was waited for isn't in the result: so not in its state either,
   // and others may have been given other ids under the one before.
-  const bool unchanged = std::all_of(parts->begin(), parts->end(),
-                                     [](const Found& part) { return part.version == part.view->version(); });
-  result.query_state = state(StateType::email);
-  if (!unchanged) result.query_state += "-" + std::to_string(++mixed_states_);
+  const bool unchanged =
+      threads.is_unchanged() &&
+      std::all_of(parts->begin(), parts->end(), [](const Found& part) { return part.is_unchanged(); });
+  result.can_calculate_changes = keep_result(query, ranked, unchanged, result.query_state);
+  result.freshness = both(result.freshness, threads.freshness);
   for (const auto& part : *parts) {
     result.freshness = both(result.freshness, part.freshness);
     fill_behind(part.view);
   }
+  co_return Result<>{};
+}
+
+io::Task<Result<EmailQueryResult>> Account::query(EmailQuery query) {
+  const Working working(*this);
+  Ranked ranked;
+  EmailQueryResult result;
+  if (auto found = co_await rank(query, ranked, result); !found) co_return fail(found.error());
+  if (auto sliced = slice(query, ranked, result); !sliced) co_return fail(sliced.error());
   co_return result;
 }
 
-// What the mailboxes have, in one order; one of each thread where that is asked for.
-std::vector<Place> Account::merged(const EmailQuery& query, const std::vector<Found>& parts) {
-  struct Item {
-    Place place;
-    SortEntry sort;
-  };
-  std::vector<Item> items;
-  for (const auto& part : parts) {
-    const auto& view = *part.view;
-    if (part.uid_validity != view.uid_validity()) continue;  // these UIDs are of other messages now
-    for (auto uid : *part.uids)
-      if (const auto* entry = view.index().find(uid))
-        items.push_back(Item{Place{view.key(), part.uid_validity, uid}, view.sort_entry(entry)});
+// What the mailboxes have, in one order, each Email once; one of each thread where that is asked for. The last few are
+// kept for the next page.
+io::Task<std::shared_ptr<const std::vector<Place>>> Account::merged(const EmailQuery& query,
+                                                                    const std::vector<Found>& parts,
+                                                                    const QueryThreads& threads) {
+  if (std::any_of(parts.begin(), parts.end(), [](const Found& part) { return part.restricted; }))
+    co_return std::make_shared<const std::vector<Place>>(co_await merge(query, parts, threads));
+  auto signature = query.sort.signature() + (query.collapse_threads ? "|collapsed|" : "|") +
+                   query.filter.signature() + '|' + std::to_string(places_version_) + '|' + threads.signature;
+  for (const auto& part : parts)
+    signature += std::to_string(part.view->key()) + ':' + std::to_string(part.uid_validity) + ':' +
+                 std::to_string(part.version) + ' ';
+  const auto known =
+      std::find_if(merged_.begin(), merged_.end(), [&](const auto& one) { return one.first == signature; });
+  if (known != merged_.end()) co_return known->second;
+  const bool unchanged =
+      std::all_of(parts.begin(), parts.end(), [](const Found& part) { return part.is_unchanged(); });
+  auto places = std::make_shared<const std::vector<Place>>(co_await merge(query, parts, threads));
+  if (unchanged && places->size() <= kept_result_ids_max &&
+      std::all_of(parts.begin(), parts.end(), [](const Found& part) { return part.is_unchanged(); })) {
+    if (merged_.size() >= merged_results_max) merged_.erase(merged_.begin());
+    merged_.emplace_back(std::move(signature), places);
   }
-  if (parts.size() > 1)
-    std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
-      const int c = compare(query.sort, a.sort, b.sort);
-      return c != 0 ? c < 0 : std::tie(a.place.mailbox, a.place.uid) < std::tie(b.place.mailbox, b.place.uid);
-    });
-  std::vector<Place> all;
-  all.reserve(items.size());
-  std::set<ThreadKey> threads_seen;
-  for (const auto& item : items) {
-    const auto thread = item.sort.entry->thread;  // 0: not known, so like no other
-    if (!query.collapse_threads || thread == 0 || threads_seen.insert(thread).second)
-      all.push_back(item.place);
-  }
-  return all;
+  co_return places;
 }
 
-// The usual case, at a cost that doesn't grow with the mailbox.
-EmailQueryResult Account::slice_of_one(const EmailQuery& query, const Found& found) {
-  EmailQueryResult result;
-  const auto& uids = *found.uids;
-  const auto total = static_cast<std::int64_t>(uids.size());
-  const auto position =
-      query.position < 0 ? std::max<std::int64_t>(0, total + query.position) : query.position;
-  const auto first = std::min(position, total);
-  const auto count = std::min<std::uint64_t>(query.limit, static_cast<std::uint64_t>(total - first));
-  result.total = uids.size();
-  result.position = static_cast<std::uint64_t>(first);
-  result.ids.reserve(count);
-  for (std::uint64_t i = 0; i < count; ++i)
-    result.ids.push_back(id_of(Place{found.view->key(), found.uid_validity, uids[result.position + i]}));
-  return result;
+io::Task<std::vector<Place>> Account::merge(const EmailQuery& query, const std::vector<Found>& parts,
+                                            const QueryThreads& threads) {
+  SortRows rows(query.sort, threads.keywords);
+  Slices slices;
+  for (const auto& part : parts) {
+    const auto& view = *part.view;
+    rows.begin(view);
+    for (auto uid : *part.uids) {
+      if (part.uid_validity != view.uid_validity()) break;  // these UIDs are of other messages now
+      if (const auto* entry = view.index().find(uid)) rows.add(*entry);
+      if (!slices.over(10)) continue;
+      co_await lane_->turn();
+      rows.begin(view);
+    }
+  }
+  if (parts.size() > 1 || query.sort.is_about_threads())
+    co_await sort_in_slices(*lane_, rows.rows(),
+                            [&rows](const SortRow& a, const SortRow& b) { return rows.less(a, b); });
+  std::vector<Place> all;
+  all.reserve(rows.rows().size());
+  std::unordered_set<ThreadKey> threads_seen;
+  std::unordered_set<EmailKey, PlaceHash> emails_seen;
+  for (const auto& row : rows.rows()) {
+    const bool first = parts.size() == 1 || emails_seen.insert(id_of(row.place)).second;
+    // A thread that isn't known is like no other.
+    if (first && (!query.collapse_threads || row.thread == 0 || threads_seen.insert(row.thread).second))
+      all.push_back(row.place);
+    if (slices.over(10)) co_await lane_->turn();
+  }
+  co_return all;
 }
 
 }  // namespace postern::mail

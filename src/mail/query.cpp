@@ -1,4 +1,4 @@
-// Filters simplified for one mailbox and matched against its index, their signatures, and the comparison of sorts.
+// Filters simplified for one mailbox, their signatures, and the comparison of sorts.
 #include "postern/mail/query.hpp"
 
 #include <algorithm>
@@ -41,6 +41,12 @@ int three_way(auto a, auto b) { return a < b ? -1 : a > b ? 1 : 0; }
 
 }  // namespace
 
+bool is_thread_condition(Filter::Kind kind) {
+  return kind == Filter::Kind::all_in_thread_have_keyword ||
+         kind == Filter::Kind::some_in_thread_have_keyword ||
+         kind == Filter::Kind::none_in_thread_have_keyword;
+}
+
 bool is_search_condition(Filter::Kind kind) {
   switch (kind) {
     case Filter::Kind::text:
@@ -68,18 +74,20 @@ std::string Filter::signature() const {
   return out;
 }
 
-Filter Filter::in(MailboxKey mailbox) const {
+Filter Filter::in(std::span<const MailboxKey> in_mailboxes) const {
+  const auto is_named = [this](MailboxKey mailbox) {
+    return std::find(mailboxes.begin(), mailboxes.end(), mailbox) != mailboxes.end();
+  };
   switch (kind) {
-    case Kind::in_mailbox:
-      return constant(std::find(mailboxes.begin(), mailboxes.end(), mailbox) != mailboxes.end());
+    case Kind::in_mailbox: return constant(std::any_of(in_mailboxes.begin(), in_mailboxes.end(), is_named));
     case Kind::in_mailbox_other_than:
-      return constant(std::find(mailboxes.begin(), mailboxes.end(), mailbox) == mailboxes.end());
+      return constant(!std::all_of(in_mailboxes.begin(), in_mailboxes.end(), is_named));
     case Kind::all_of:
     case Kind::any_of:
     case Kind::none_of: {
       std::vector<Filter> decided;
       decided.reserve(children.size());
-      for (const auto& child : children) decided.push_back(child.in(mailbox));
+      for (const auto& child : children) decided.push_back(child.in(in_mailboxes));
       return simplified(kind, std::move(decided));
     }
     default: return *this;
@@ -87,7 +95,7 @@ Filter Filter::in(MailboxKey mailbox) const {
 }
 
 bool Filter::is_local() const {
-  if (is_search_condition(kind) || kind == Kind::has_attachment) return false;
+  if (is_search_condition(kind) || is_thread_condition(kind) || kind == Kind::has_attachment) return false;
   return std::all_of(children.begin(), children.end(), [](const Filter& c) { return c.is_local(); });
 }
 
@@ -98,10 +106,24 @@ bool Filter::needs_index() const {
     case Kind::min_size:
     case Kind::max_size:
     case Kind::has_keyword:
-    case Kind::not_keyword: return true;
+    case Kind::not_keyword:
+    case Kind::all_in_thread_have_keyword:
+    case Kind::some_in_thread_have_keyword:
+    case Kind::none_in_thread_have_keyword: return true;
     default:
       return std::any_of(children.begin(), children.end(), [](const Filter& c) { return c.needs_index(); });
   }
+}
+
+bool Filter::has(Kind wanted) const {
+  return kind == wanted || std::any_of(children.begin(), children.end(),
+                                       [wanted](const Filter& child) { return child.has(wanted); });
+}
+
+bool Filter::is_about_threads() const {
+  return is_thread_condition(kind) || std::any_of(children.begin(), children.end(), [](const Filter& child) {
+           return child.is_about_threads();
+         });
 }
 
 std::string Sort::signature() const {
@@ -119,35 +141,28 @@ bool Sort::is_local() const {
                       [](const SortKey& key) { return is_text_property(key.property); });
 }
 
+bool Sort::is_about_threads() const {
+  return std::any_of(keys.begin(), keys.end(),
+                     [](const SortKey& key) { return is_thread_property(key.property); });
+}
+
 bool is_text_property(SortKey::Property property) {
   switch (property) {
-    case SortKey::Property::received_at:
-    case SortKey::Property::size:
-    case SortKey::Property::has_keyword: return false;
     case SortKey::Property::sent_at:
     case SortKey::Property::from:
     case SortKey::Property::to:
     case SortKey::Property::subject: return true;
+    default: return false;
   }
-  return false;
 }
 
-bool matches(const Filter& filter, const MailboxIndex& index, const MessageEntry& entry) {
-  auto each = [&](const Filter& child) { return matches(child, index, entry); };
-  switch (filter.kind) {
-    case Filter::Kind::all_of: return std::all_of(filter.children.begin(), filter.children.end(), each);
-    case Filter::Kind::any_of: return std::any_of(filter.children.begin(), filter.children.end(), each);
-    case Filter::Kind::none_of: return std::none_of(filter.children.begin(), filter.children.end(), each);
-    case Filter::Kind::always: return true;
-    case Filter::Kind::never: return false;
-    case Filter::Kind::before: return entry.received < filter.number;
-    case Filter::Kind::after: return entry.received >= filter.number;
-    case Filter::Kind::min_size: return entry.size >= filter.number;
-    case Filter::Kind::max_size: return entry.size < filter.number;
-    case Filter::Kind::has_keyword: return index.has_keyword(entry, filter.text);
-    case Filter::Kind::not_keyword: return !index.has_keyword(entry, filter.text);
-    default: return false;  // what the server is asked
-  }
+bool is_thread_property(SortKey::Property property) {
+  return property == SortKey::Property::all_in_thread_have_keyword ||
+         property == SortKey::Property::some_in_thread_have_keyword;
+}
+
+bool is_keyword_property(SortKey::Property property) {
+  return property == SortKey::Property::has_keyword || is_thread_property(property);
 }
 
 void TextKeys::put(SortKey::Property property, std::uint32_t uid, std::string key) {
@@ -199,6 +214,8 @@ int compare(const Sort& sort, const SortEntry& a, const SortEntry& b) {
         order = (text_a ? *text_a : empty).compare(text_b ? *text_b : empty);
         break;
       }
+      case SortKey::Property::all_in_thread_have_keyword:
+      case SortKey::Property::some_in_thread_have_keyword: break;
     }
     if (order != 0) return key.ascending ? order : -order;
   }

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "postern/base/encoding.hpp"
+#include "postern/mail/mailstore.hpp"
+#include "postern/mail/mime/search_text.hpp"
 
 namespace postern::mail {
 namespace {
@@ -20,13 +22,8 @@ std::string_view sort_criterion(SortKey::Property property) {
       return "DISPLAYFROM";  // RFC 5957: by name, else by address, as RFC 8621 wants
     case SortKey::Property::to: return "DISPLAYTO";
     case SortKey::Property::subject: return "SUBJECT";
-    case SortKey::Property::has_keyword: return {};
+    default: return {};
   }
-  return {};
-}
-
-bool needs_charset(const Filter& filter) {
-  return !is_ascii(filter.text) || std::any_of(filter.children.begin(), filter.children.end(), needs_charset);
 }
 
 std::string_view search_key(Filter::Kind kind) {
@@ -42,55 +39,118 @@ std::string_view search_key(Filter::Kind kind) {
   }
 }
 
-void write_words(imap::CommandBuilder& out, const Filter& filter) {
-  auto words = search_words(filter.text);
-  if (words.empty()) words.emplace_back();
-  if (words.size() > 1) out.raw("(");
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    if (i > 0) out.sp();
-    out.raw(search_key(filter.kind)).sp().string(words[i]);
+bool needs_charset(const Filter& filter) {
+  return !is_ascii(filter.text) || std::any_of(filter.children.begin(), filter.children.end(), needs_charset);
+}
+
+// nullopt: it has characters that ISO-8859-1 lacks. `utf8` is valid.
+std::optional<std::string> latin1(std::string_view utf8) {
+  std::string out;
+  for (std::size_t i = 0; i < utf8.size(); ++i) {
+    const auto lead = static_cast<unsigned char>(utf8[i]);
+    if (lead < 0x80) {
+      out += utf8[i];
+      continue;
+    }
+    if (lead > 0xC3) return std::nullopt;  // U+00FF is C3 BF
+    out += static_cast<char>((lead & 0x03U) << 6 | (static_cast<unsigned char>(utf8[++i]) & 0x3FU));
   }
-  if (words.size() > 1) out.raw(")");
+  return out;
+}
+
+// Writes one filter as a SEARCH program; what can't be said is remembered until the end.
+class SearchWriter {
+ public:
+  SearchWriter(imap::CommandBuilder& out, SearchCharset charset, bool fuzzy)
+      : out_(out), fuzzy_(fuzzy), charset_(charset) {}
+  void write(const Filter& filter);
+  const char* fault() const { return fault_; }
+
+ private:
+  void write_terms(const Filter& filter);
+  void write_any(const std::vector<Filter>& children);
+  void string(std::string_view text);
+
+  imap::CommandBuilder& out_;
+  bool fuzzy_;
+  SearchCharset charset_;
+  const char* fault_ = nullptr;
+};
+
+void SearchWriter::string(std::string_view text) {
+  if (charset_ != SearchCharset::latin1) {
+    out_.string(text);
+  } else if (auto encoded = latin1(text)) {
+    out_.string(*encoded);
+  } else {
+    fault_ = "the server can't search for these characters";
+    out_.string("");
+  }
+}
+
+// Each of the terms. A server that says so looks for words in its index if it is asked for FUZZY (RFC 6203), where it
+// would read each message otherwise; phrases and beginnings of words are none that an index of words can answer.
+void SearchWriter::write_terms(const Filter& filter) {
+  const bool header = filter.kind == Filter::Kind::header;
+  auto terms = parse_search_text(filter.text);
+  if (!terms) {
+    fault_ = "too many words";
+    terms.emplace();
+  }
+  if (terms->empty() && !header) {
+    out_.raw("ALL");
+    return;
+  }
+  if (terms->empty()) terms->emplace_back();
+  if (terms->size() > 1) out_.raw("(");
+  for (std::size_t i = 0; i < terms->size(); ++i) {
+    const auto& term = (*terms)[i];
+    if (i > 0) out_.sp();
+    const bool in_body = filter.kind == Filter::Kind::text || filter.kind == Filter::Kind::body;
+    if (fuzzy_ && in_body && !term.phrase && !term.prefix) out_.raw("FUZZY ");
+    if (header)
+      out_.raw("HEADER ").astring(filter.header_name).sp();
+    else
+      out_.raw(search_key(filter.kind)).sp();
+    string(term.text);
+  }
+  if (terms->size() > 1) out_.raw(")");
 }
 
 // OR takes two keys: OR a OR b c.
-void write_filter(imap::CommandBuilder& out, const Filter& filter);
-void write_any(imap::CommandBuilder& out, const std::vector<Filter>& children) {
+void SearchWriter::write_any(const std::vector<Filter>& children) {
+  if (children.empty()) out_.raw("NOT ALL");
   for (std::size_t i = 0; i < children.size(); ++i) {
-    if (i + 1 < children.size()) out.raw("OR ");
-    write_filter(out, children[i]);
-    if (i + 1 < children.size()) out.sp();
+    if (i + 1 < children.size()) out_.raw("OR ");
+    write(children[i]);
+    if (i + 1 < children.size()) out_.sp();
   }
 }
 
-void write_filter(imap::CommandBuilder& out, const Filter& filter) {
+// NOLINTNEXTLINE(misc-no-recursion): as deep as the filter, which is bounded
+void SearchWriter::write(const Filter& filter) {
   switch (filter.kind) {
     case Filter::Kind::all_of:
-      out.raw("(");
+      out_.raw("(");
       for (std::size_t i = 0; i < filter.children.size(); ++i) {
-        if (i > 0) out.sp();
-        write_filter(out, filter.children[i]);
+        if (i > 0) out_.sp();
+        write(filter.children[i]);
       }
-      out.raw(")");
+      out_.raw(")");
       break;
-    case Filter::Kind::any_of: write_any(out, filter.children); break;
+    case Filter::Kind::any_of: write_any(filter.children); break;
     case Filter::Kind::none_of:
-      out.raw("NOT (");
-      write_any(out, filter.children);
-      out.raw(")");
+      out_.raw("NOT (");
+      write_any(filter.children);
+      out_.raw(")");
       break;
-    case Filter::Kind::header:
-      out.raw("HEADER ").astring(filter.header_name).sp().string(filter.header_value ? filter.text : "");
+    case Filter::Kind::never: out_.raw("NOT ALL"); break;
+    default:
+      if (is_search_condition(filter.kind))
+        write_terms(filter);
+      else
+        out_.raw("ALL");  // what the index answers
       break;
-    case Filter::Kind::never: out.raw("NOT ALL"); break;
-    case Filter::Kind::text:
-    case Filter::Kind::from:
-    case Filter::Kind::to:
-    case Filter::Kind::cc:
-    case Filter::Kind::bcc:
-    case Filter::Kind::subject:
-    case Filter::Kind::body: write_words(out, filter); break;
-    default: out.raw("ALL"); break;  // what the index answers
   }
 }
 
@@ -110,12 +170,20 @@ Result<imap::Command> search_for(std::string_view key, const imap::CapabilitySet
 
 }  // namespace
 
+bool may_use_index(const Filter& filter, const imap::CapabilitySet& capabilities) {
+  return capabilities.has(Capability::search_fuzzy) &&
+         (is_search_condition(filter.kind) ||
+          (filter.kind == Filter::Kind::all_of &&
+           std::all_of(filter.children.begin(), filter.children.end(),
+                       [&](const Filter& child) { return may_use_index(child, capabilities); })));
+}
+
 bool server_can_sort(const Sort& sort, const imap::CapabilitySet& capabilities) {
   if (!capabilities.has(Capability::sort) || sort.keys.empty()) return false;
   return std::all_of(sort.keys.begin(), sort.keys.end(), [&](const SortKey& key) {
     if (key.property == SortKey::Property::from || key.property == SortKey::Property::to)
       return capabilities.has(Capability::sort_display);
-    return key.property != SortKey::Property::has_keyword;
+    return !is_keyword_property(key.property);
   });
 }
 
@@ -139,12 +207,27 @@ Result<imap::Command> search_deleted_command(const imap::CapabilitySet& capabili
   return search_for("DELETED", capabilities);
 }
 
-Result<imap::Command> search_command(const Filter& filter, const imap::CapabilitySet& capabilities) {
+Result<imap::Command> search_message_id_command(std::uint32_t from, std::string_view message_id,
+                                                const imap::CapabilitySet& capabilities) {
   imap::CommandBuilder search("UID SEARCH", capabilities);
   begin_search(search, capabilities);
-  if (needs_charset(filter)) search.raw(" CHARSET UTF-8");
+  search.raw(" UID ").number(from).raw(":*");
+  if (!message_id.empty()) search.raw(" HEADER MESSAGE-ID ").string(message_id);
+  return search.finish();
+}
+
+Result<imap::Command> search_command(const Filter& filter, const imap::CapabilitySet& capabilities,
+                                     SearchCharset charset, SearchIndex index) {
+  imap::CommandBuilder search("UID SEARCH", capabilities);
+  begin_search(search, capabilities);
+  // Where UTF-8 is on, a SEARCH names no charset (RFC 6855, 3).
+  if (needs_charset(filter) && !capabilities.utf8_enabled())
+    search.raw(charset == SearchCharset::latin1 ? " CHARSET ISO-8859-1" : " CHARSET UTF-8");
   search.sp();
-  write_filter(search, filter);
+  SearchWriter writer(search, charset,
+                      index == SearchIndex::where_offered && may_use_index(filter, capabilities));
+  writer.write(filter);
+  if (writer.fault() != nullptr) return fail(Errc::unsupported_filter, writer.fault());
   return search.finish();
 }
 
@@ -153,28 +236,6 @@ std::optional<UidList> search_result(const imap::Response& response) {
   if (const auto* extended = std::get_if<imap::EsearchResponse>(&response))
     return extended->all ? extended->all->to_vector() : UidList{};
   return std::nullopt;
-}
-
-std::vector<std::string> search_words(std::string_view text) {
-  std::vector<std::string> words;
-  std::string word;
-  bool quoted = false;
-  auto take = [&] {
-    if (!word.empty() && words.size() < search_words_max) words.push_back(word);
-    word.clear();
-  };
-  for (char c : text) {
-    if (c == '"') {
-      take();
-      quoted = !quoted;
-    } else if (!quoted && (c == ' ' || c == '\t' || c == '\r' || c == '\n')) {
-      take();
-    } else {
-      word += c;
-    }
-  }
-  take();
-  return words;
 }
 
 }  // namespace postern::mail

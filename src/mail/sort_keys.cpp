@@ -81,9 +81,7 @@ std::string_view header_field_of(SortKey::Property property) {
     case SortKey::Property::from: return "FROM";
     case SortKey::Property::to: return "TO";
     case SortKey::Property::subject: return "SUBJECT";
-    case SortKey::Property::received_at:
-    case SortKey::Property::size:
-    case SortKey::Property::has_keyword: return {};
+    default: return {};
   }
   return {};
 }
@@ -97,9 +95,7 @@ std::string text_sort_key(SortKey::Property property, std::string_view header) {
     case SortKey::Property::from:
     case SortKey::Property::to: return address_key(raw);
     case SortKey::Property::subject: return fold_case(base_subject(as_text(raw)));
-    case SortKey::Property::received_at:
-    case SortKey::Property::size:
-    case SortKey::Property::has_keyword: return {};
+    default: return {};
   }
   return {};
 }
