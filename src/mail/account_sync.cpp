@@ -14,22 +14,29 @@ constexpr int sync_rounds_max = 8;
 // How long filling an index waits for requests to end. One that needs it fills it without waiting.
 constexpr Duration fill_wait_max = std::chrono::seconds(5);
 constexpr std::string_view index_items = "(UID FLAGS INTERNALDATE RFC822.SIZE)";
+constexpr std::string_view index_items_with_modseq = "(UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ)";
 
 }  // namespace
 
 io::Task<Result<Freshness>> Account::attach(ViewPtr view, const Sort* cold_sort) {
   // While somebody is at it, the list may be there, and what is \Deleted in it not yet.
-  if (view->attached() && view->sync_need() == SyncNeed::none && !syncing_.contains(view->key()))
+  if (view->attached() && view->sync_need() == SyncNeed::none && !syncing_.contains(view->key()) &&
+      !has_unheard(*view))
     co_return Freshness::current;
   // What `cold_sort` points to belongs to the caller, who waits for us.
   Result<> result;
   for (int attempt = 0; attempt < 2; ++attempt) {
-    auto lease = co_await pool_->select(view->encoded_name(), *view);
+    auto lease = co_await open(view);
     if (!lease) {
-      result = fail(mail_error(lease.error()));
+      result = fail(lease.error());
       break;
     }
     result = co_await sync(*lease, view, cold_sort);
+    if (result && has_unheard(*view)) result = co_await hear_expected(*lease, view);
+    if (result && is_another(*view)) {
+      counts_moved_ = true;  // the list is asked for anew
+      co_return fail(Errc::not_found);
+    }
     if (result) co_return Freshness::current;
     if (!is_lost(result.error())) break;
   }
@@ -38,6 +45,25 @@ io::Task<Result<Freshness>> Account::attach(ViewPtr view, const Sort* cold_sort)
   if (result.error().code == make_error_code(Errc::server_unavailable) && view->index().listed())
     co_return Freshness::stale;
   co_return fail(result.error());
+}
+
+// Those below the next UID have been announced, or have gone (settle_expected).
+bool Account::has_unheard(const MailboxView& view) const {
+  auto it = expected_.lower_bound({view.key(), view.index().largest_uid() + 1});
+  for (; it != expected_.end() && it->first == view.key(); ++it)
+    if (!asked_for_.contains(*it)) return true;
+  return false;
+}
+
+// A server tells with its next answer, whatever that is to; one that has nothing to say isn't asked again.
+io::Task<Result<>> Account::hear_expected(session::Lease& lease, ViewPtr view) {
+  imap::CommandBuilder noop("NOOP", lease.capabilities());
+  if (auto heard = co_await run(lease, noop); !heard) co_return heard;
+  if (auto synced = co_await sync(lease, view, nullptr); !synced) co_return synced;
+  if (asked_for_.size() >= expected_places_max) asked_for_.clear();
+  auto it = expected_.lower_bound({view->key(), view->index().largest_uid() + 1});
+  for (; it != expected_.end() && it->first == view->key(); ++it) asked_for_.insert(*it);
+  co_return Result<>{};
 }
 
 io::Task<Result<>> Account::attach_current(ViewPtr view) {
@@ -50,7 +76,8 @@ io::Task<Result<>> Account::attach_current(ViewPtr view) {
 io::Task<Freshness> Account::catch_up() {
   std::vector<ViewPtr> behind;
   for (const auto& [key, view] : views_)
-    if (view->attached() && (view->sync_need() != SyncNeed::none || syncing_.contains(key)))
+    if (view->attached() &&
+        (view->sync_need() != SyncNeed::none || syncing_.contains(key) || has_unheard(*view)))
       behind.push_back(view);
   auto freshness = Freshness::current;
   // One that can't be brought into step is answered for by what the list says.
@@ -85,7 +112,10 @@ io::Task<Result<>> Account::sync(session::Lease& lease, ViewPtr view, const Sort
     auto other = it->second;  // keeps the event alive while we wait
     co_await other->wait();
   }
-  if (view->sync_need() == SyncNeed::none) co_return Result<>{};
+  if (view->sync_need() == SyncNeed::none) {
+    settle_expected(*view);
+    co_return Result<>{};
+  }
   auto done = std::make_shared<io::Event>(context_.loop);
   syncing_[key] = done;
   Result<> result;
@@ -97,14 +127,7 @@ io::Task<Result<>> Account::sync(session::Lease& lease, ViewPtr view, const Sort
       case SyncNeed::list: result = co_await sync_list(lease, view, cold_sort); break;
       case SyncNeed::changes_since: result = co_await sync_flags(lease, view, view->modseq()); break;
       case SyncNeed::flags: result = co_await sync_flags(lease, view, 0); break;
-      case SyncNeed::arrivals: {
-        imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
-        fetch.raw(" " + std::to_string(std::uint64_t{view->index().largest_uid()} + 1) + ":* ")
-            .raw(index_items);
-        fetch.expect(imap::Expect::fetch);
-        result = co_await run(lease, fetch);  // the view hears it as its observer
-        break;
-      }
+      case SyncNeed::arrivals: result = co_await sync_arrivals(lease, view); break;
     }
     if (result) view->sync_finished(need);
   }
@@ -116,12 +139,37 @@ io::Task<Result<>> Account::sync(session::Lease& lease, ViewPtr view, const Sort
                                    {{"mailbox", view->encoded_name()}, {"rounds", sync_rounds_max}});
     co_return fail(Errc::server_unavailable, "the mailbox doesn't come into step");
   }
+  if (result) settle_expected(*view);
   co_return result;
+}
+
+// A cold view is compared with what was known when the mailbox was heard last.
+io::Task<Result<>> Account::sync_list(session::Lease& lease, ViewPtr view, const Sort* cold_sort) {
+  if (view->index().listed() && !view->listing()) co_return co_await list_messages(lease, view, cold_sort);
+  view->begin_listing();
+  if (auto listed = co_await list_messages(lease, view, cold_sort); !listed) co_return listed;
+  imap::UidSet changed;
+  if (const auto since = changed_since_shown(*view)) {
+    imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
+    fetch.raw(" 1:* (UID FLAGS) (CHANGEDSINCE " + std::to_string(*since) + ")").expect(imap::Expect::fetch);
+    auto asked = co_await run(lease, fetch, [&changed](imap::Response& response) {
+      if (auto* data = std::get_if<imap::FetchResponse>(&response); data != nullptr && data->data.uid)
+        changed.add(*data->data.uid);
+    });
+    if (!asked) co_return asked;
+  }
+  view->end_listing();
+  if (const auto before = baselines_.find(view->key());
+      before != baselines_.end() && !before->second.shown.empty() && view->modseq() != 0)
+    view->set_told_modseq(view->modseq());
+  tell_listing(*view, changed);
+  settle_places(*view);
+  co_return Result<>{};
 }
 
 // The UIDs of all messages and which of them are \Deleted. A cold view is listed by the SORT its first page
 // needs anyway, or, where the server can't sort, by the FETCH that fills the index.
-io::Task<Result<>> Account::sync_list(session::Lease& lease, ViewPtr view, const Sort* cold_sort) {
+io::Task<Result<>> Account::list_messages(session::Lease& lease, ViewPtr view, const Sort* cold_sort) {
   const auto capabilities = lease.capabilities();
   if (view->exists() == 0) {
     view->take_uid_list({});
@@ -154,31 +202,26 @@ io::Task<Result<>> Account::sync_list(session::Lease& lease, ViewPtr view, const
     }
   }
   // Taken at the moment the line is there: an EXPUNGE behind it finds the numbers it speaks of.
-  UidList order;
-  auto take = [&view](UidList numbers) { view->take_uid_list(std::move(numbers)); };
-  Result<> listed;
-  if (sorted) {
-    auto sort = sort_command(*cold_sort, capabilities);
-    listed = co_await run(lease, sort, [&](imap::Response& response) {
-      if (auto* numbers = std::get_if<imap::SortResponse>(&response)) {
-        order = std::move(numbers->numbers);
-        take(order);
-      }
-    });
-  } else {
-    auto search = search_all_command(capabilities);
-    listed = co_await run(lease, search, [&](imap::Response& response) {
-      if (auto found = search_result(response)) take(std::move(*found));
-    });
-  }
+  UidList order, deleted;
+  auto list_command = sorted ? sort_command(*cold_sort, capabilities) : search_all_command(capabilities);
+  if (!list_command) co_return fail(std::move(list_command.error()));
+  const auto take_list = [&](imap::Response& response) {
+    if (auto* numbers = std::get_if<imap::SortResponse>(&response); sorted && numbers != nullptr) {
+      order = std::move(numbers->numbers);
+      view->take_uid_list(order);
+    } else if (auto found = search_result(response); !sorted && found) {
+      view->take_uid_list(std::move(*found));
+    }
+  };
+  auto deleted_command = search_deleted_command(capabilities);
+  if (!deleted_command) co_return fail(std::move(deleted_command.error()));
+  const auto take_deleted = [&deleted](imap::Response& response) {
+    if (auto found = search_result(response)) deleted = std::move(*found);
+  };
+  auto listed = co_await lease.execute_both({std::move(*list_command), take_list},
+                                            {std::move(*deleted_command), take_deleted});
   if (!listed) co_return listed;
   if (!view->index().listed()) co_return fail(Errc::server_refused, "no list of the mailbox's messages");
-  auto deleted_command = search_deleted_command(capabilities);
-  UidList deleted;
-  auto searched = co_await run(lease, deleted_command, [&deleted](imap::Response& response) {
-    if (auto found = search_result(response)) deleted = std::move(*found);
-  });
-  if (!searched) co_return searched;
   view->take_deleted(deleted);
   if (sorted) view->install_order(*cold_sort, order);
   co_return Result<>{};
@@ -216,7 +259,8 @@ io::Task<Result<Freshness>> Account::fill(ViewPtr view) {
       if (count == 0) co_return Result<>{};
       // Nearly all are missing in a cold mailbox: a range says it in a few octets.
       imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
-      fetch.sp().set(imap::UidSet::range(first, last)).sp().raw(index_items).expect(imap::Expect::fetch);
+      fetch.sp().set(imap::UidSet::range(first, last)).sp().expect(imap::Expect::fetch);
+      fetch.raw(view->told_modseq() != 0 ? index_items_with_modseq : index_items);
       const auto uid_validity = view->uid_validity();
       auto done = co_await run_fetch(lease, fetch);
       // What the server leaves out is about to be expunged, or it can't read it: not asked for again and again.
@@ -233,9 +277,7 @@ io::Task<> Account::quiet() {
   const auto deadline = context_.loop.clock().now() + fill_wait_max;
   do {
     // A request whose query has ended begins its fetch in the same turn of the loop.
-    auto turn = std::make_shared<io::Event>(context_.loop);
-    context_.loop.post([turn] { turn->set(); });
-    co_await turn->wait();
+    co_await next_turn(context_.loop);
     if (working_ == 0) co_return;
     idle_.reset();
   } while (co_await idle_.wait_until(deadline));

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <span>
+#include <tuple>
 #include <utility>
 
 #include "postern/base/encoding.hpp"
@@ -21,46 +24,41 @@ std::uint64_t get(std::string_view bytes, std::size_t at, int size) {
   return v;
 }
 
-constexpr std::size_t key_characters = 11;
-constexpr std::size_t place_characters = 22;
+constexpr std::size_t key_characters = base64url_size(8);
+constexpr std::size_t place_characters = base64url_size(16);
 
 std::string id_of_key(char kind, std::uint64_t key) {
   char bytes[8];
-  put(bytes, key, 8);
-  return kind + base64url_encode({bytes, sizeof bytes});
+  put(bytes, key, sizeof bytes);
+  std::string id(1 + key_characters, kind);
+  base64url_encode_to({bytes, sizeof bytes}, std::span(id).subspan(1));
+  return id;
 }
 
-// The decoded bytes if there are so many. The decoder takes no padding and no bits left over, so that an id has one
-// spelling.
-std::optional<std::string> decode_exact(std::string_view text, std::size_t bytes) {
-  auto decoded = base64url_decode(text);
-  if (!decoded || decoded->size() != bytes) return std::nullopt;
-  return decoded;
-}
-
+// The decoder takes no padding and no bits left over, so that an id has one spelling.
 std::optional<std::uint64_t> parse_key(char kind, std::string_view id) {
+  char bytes[8];
   if (id.size() != 1 + key_characters || id[0] != kind) return std::nullopt;
-  auto bytes = decode_exact(id.substr(1), 8);
-  if (!bytes) return std::nullopt;
-  return get(*bytes, 0, 8);
+  if (!base64url_decode_to(id.substr(1), bytes)) return std::nullopt;
+  return get({bytes, sizeof bytes}, 0, 8);
 }
 
-std::string encode_place(const Place& p) {
+void encode_place(const Place& p, std::span<char> to) {
   char bytes[16];
   put(bytes, p.mailbox, 8);
   put(bytes + 8, p.uid_validity, 4);
   put(bytes + 12, p.uid, 4);
-  return base64url_encode({bytes, sizeof bytes});
+  base64url_encode_to({bytes, sizeof bytes}, to);
 }
 
 std::optional<Place> parse_place(std::string_view text) {
-  if (text.size() != place_characters) return std::nullopt;
-  auto bytes = decode_exact(text, 16);
-  if (!bytes) return std::nullopt;
+  char octets[16];
+  if (!base64url_decode_to(text, octets)) return std::nullopt;
+  const std::string_view bytes(octets, sizeof octets);
   Place p;
-  p.mailbox = get(*bytes, 0, 8);
-  p.uid_validity = static_cast<std::uint32_t>(get(*bytes, 8, 4));
-  p.uid = static_cast<std::uint32_t>(get(*bytes, 12, 4));
+  p.mailbox = get(bytes, 0, 8);
+  p.uid_validity = static_cast<std::uint32_t>(get(bytes, 8, 4));
+  p.uid = static_cast<std::uint32_t>(get(bytes, 12, 4));
   if (p.uid == 0) return std::nullopt;
   return p;
 }
@@ -88,20 +86,94 @@ bool is_section(std::string_view s) {
   return !start && s.size() <= blob_section_bytes_max;
 }
 
+std::string_view name_of(const blobs::UploadToken& token) {
+  return {reinterpret_cast<const char*>(token.data()), token.size()};
+}
+
+std::optional<TransferEncoding> encoding_of(char letter) {
+  for (const auto& [known, encoding] : encoding_letters)
+    if (known == letter) return encoding;
+  return std::nullopt;
+}
+
+char letter_of(TransferEncoding encoding) {
+  for (const auto& [letter, known] : encoding_letters)
+    if (known == encoding) return letter;
+  return 'n';
+}
+
+// A number as it is written: no leading zeros.
+std::optional<std::uint64_t> parse_number(std::string_view text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (number > blob_slice_octets_max || (text.size() > 1 && text[0] == '0')) return std::nullopt;
+  return number;
+}
+
+// "b1234_567"
+std::optional<BlobSlice> parse_slice(std::string_view text) {
+  const auto middle = text.find('_');
+  if (text.empty() || middle == std::string_view::npos) return std::nullopt;
+  const auto encoding = encoding_of(text[0]);
+  const auto begin = parse_number(text.substr(1, middle - 1)), size = parse_number(text.substr(middle + 1));
+  if (!encoding || !begin || !size) return std::nullopt;
+  return BlobSlice{*encoding, *begin, *size};
+}
+
+// What stands behind the place or the token: a section, and slices.
+bool parse_rest(std::string_view rest, BlobKey& key) {
+  if (rest.starts_with('_')) {
+    const auto section = rest.substr(0, rest.find('-'));
+    if (key.is_upload() || section.size() < 3 || !is_section(section.substr(2))) return false;
+    const auto encoding = encoding_of(section[1]);
+    if (!encoding) return false;
+    key.encoding = *encoding;
+    for (char c : section.substr(2)) key.section += c == '_' ? '.' : c;
+    rest.remove_prefix(section.size());
+  }
+  while (!rest.empty()) {
+    if (rest[0] != '-' || key.slices.size() >= blob_slices_max) return false;
+    rest.remove_prefix(1);
+    const auto slice = parse_slice(rest.substr(0, rest.find('-')));
+    if (!slice) return false;
+    key.slices.push_back(*slice);
+    rest.remove_prefix(std::min(rest.find('-'), rest.size()));
+  }
+  return true;
+}
+
 }  // namespace
 
 std::string account_id(store::AccountKey key) { return id_of_key('a', key); }
 std::string mailbox_id(MailboxKey key) { return id_of_key('m', key); }
 std::string thread_id(ThreadKey key) { return id_of_key('t', key); }
-std::string email_id(const EmailKey& key) { return 'e' + encode_place(key); }
+std::string email_id(const EmailKey& key) {
+  const auto text = email_id_text(key);
+  return {text.data(), text.size()};
+}
+
+EmailIdText email_id_text(const EmailKey& key) {
+  EmailIdText text;
+  text[0] = 'e';
+  encode_place(key, std::span(text).subspan(1));
+  return text;
+}
 
 std::string blob_id(const BlobKey& key) {
-  std::string id = 'b' + encode_place(key.email);
-  if (key.section.empty()) return id;
-  id += '_';
-  for (const auto& [letter, encoding] : encoding_letters)
-    if (encoding == key.encoding) id += letter;
-  for (char c : key.section) id += c == '.' ? '_' : c;
+  std::string id(1 + place_characters, 'b');
+  if (key.is_upload())
+    id = 'u' + base64url_encode(name_of(*key.upload));
+  else
+    encode_place(key.email, std::span(id).subspan(1));
+  if (!key.is_upload() && !key.section.empty()) {
+    (id += '_') += letter_of(key.encoding);
+    for (char c : key.section) id += c == '.' ? '_' : c;
+  }
+  for (const auto& slice : key.slices) {
+    (id += '-') += letter_of(slice.encoding);
+    ((id += std::to_string(slice.begin)) += '_') += std::to_string(slice.size);
+  }
   return id;
 }
 
@@ -114,19 +186,34 @@ std::optional<EmailKey> parse_email_id(std::string_view id) {
 }
 
 std::optional<BlobKey> parse_blob_id(std::string_view id) {
-  if (id.size() < 1 + place_characters || id[0] != 'b') return std::nullopt;
-  auto place = parse_place(id.substr(1, place_characters));
-  if (!place) return std::nullopt;
-  BlobKey key{*place, TransferEncoding::identity, {}};
-  auto rest = id.substr(1 + place_characters);
-  if (rest.empty()) return key;
-  if (rest.size() < 3 || rest[0] != '_' || !is_section(rest.substr(2))) return std::nullopt;
-  auto letter = std::find_if(encoding_letters.begin(), encoding_letters.end(),
-                             [&](const auto& known) { return known.first == rest[1]; });
-  if (letter == encoding_letters.end()) return std::nullopt;
-  key.encoding = letter->second;
-  for (char c : rest.substr(2)) key.section += c == '_' ? '.' : c;
+  if (id.size() < 1 + place_characters || (id[0] != 'b' && id[0] != 'u')) return std::nullopt;
+  const auto name = id.substr(1, place_characters);
+  BlobKey key;
+  if (id[0] == 'u') {
+    auto& token = key.upload.emplace();
+    if (!base64url_decode_to(name, std::span(reinterpret_cast<char*>(token.data()), token.size())))
+      return std::nullopt;
+  } else {
+    const auto place = parse_place(name);
+    if (!place) return std::nullopt;
+    key.email = *place;
+  }
+  if (!parse_rest(id.substr(1 + place_characters), key)) return std::nullopt;
   return key;
+}
+
+std::optional<BlobKey> slice_of(const BlobKey& blob, const BlobSlice& slice) {
+  if (slice.begin > blob_slice_octets_max || slice.size > blob_slice_octets_max) return std::nullopt;
+  auto inner = blob;
+  if (!inner.slices.empty() && inner.slices.back().encoding == TransferEncoding::identity) {
+    auto& last = inner.slices.back();
+    if (slice.begin > last.size || slice.size > last.size - slice.begin) return std::nullopt;
+    last = {slice.encoding, last.begin + slice.begin, slice.size};
+    return inner;
+  }
+  if (inner.slices.size() >= blob_slices_max) return std::nullopt;
+  inner.slices.push_back(slice);
+  return inner;
 }
 
 }  // namespace postern::mail

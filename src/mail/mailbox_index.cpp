@@ -167,7 +167,7 @@ MailboxIndex::Change MailboxIndex::apply(std::uint32_t uid, const imap::FetchDat
     entry->size = static_cast<std::uint32_t>(
         std::min<std::uint64_t>(*data.size, std::numeric_limits<std::uint32_t>::max()));
   if (data.internal_date) entry->received = *data.internal_date;
-  if (data.flags) entry->flags = flag_bits(uid, *data.flags) | (entry->flags & MessageEntry::known);
+  if (data.flags) entry->flags = flag_bits(uid, *data.flags) | (entry->flags & MessageEntry::own_mask);
   // Known is what has all three at once (they are always asked for together).
   if (data.flags && data.size && data.internal_date) entry->flags |= MessageEntry::known;
   count(*entry, 1);
@@ -192,6 +192,11 @@ void MailboxIndex::settle(std::uint32_t first, std::uint32_t last) {
     it->flags |= MessageEntry::known;
     count(*it, 1);
   }
+}
+
+void MailboxIndex::set_attachment(std::uint32_t uid, bool has_attachment) {
+  if (auto* entry = find_mutable(uid))
+    entry->flags |= MessageEntry::attachment_known | (has_attachment ? MessageEntry::has_attachment : 0);
 }
 
 bool MailboxIndex::set_thread(std::uint32_t uid, ThreadKey thread) {

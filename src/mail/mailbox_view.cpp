@@ -20,7 +20,7 @@ MailboxView::MailboxView(MailboxKey key, std::string encoded_name, ViewEvents& e
     : key_(key), encoded_name_(std::move(encoded_name)), events_(events) {}
 
 SyncNeed MailboxView::sync_need() const {
-  if (!index_.listed() || relist_) return SyncNeed::list;
+  if (!index_.listed() || relist_ || listing_) return SyncNeed::list;
   if (resync_ != SyncNeed::none) return resync_;
   return exists_ > index_.size() ? SyncNeed::arrivals : SyncNeed::none;
 }
@@ -30,8 +30,8 @@ void MailboxView::reset() {
   texts_.clear();
   orders_.clear();
   results_.clear();
-  modseq_ = 0;
-  relist_ = false;
+  modseq_ = told_modseq_ = 0;
+  relist_ = listing_ = false;
   resync_ = SyncNeed::none;
   changed();
 }
@@ -66,6 +66,7 @@ void MailboxView::take_uid_list(UidList uids) {
   if (first || !arrived.empty()) changed();
   if (arrived.empty()) return;
   for (auto& order : orders_) order.stale = true;  // what is new among them has no place yet
+  if (listing_) return;
   for (auto uid : arrived) events_.on_message_arrived(*this, uid);
 }
 
@@ -74,6 +75,7 @@ void MailboxView::take_deleted(const UidList& uids) {
     if (!index_.set_deleted(uid)) continue;
     remove_from_orders(uid);
     changed();
+    if (!listing_) events_.on_message_hidden(*this, uid);
   }
 }
 
@@ -133,6 +135,11 @@ imap::UidSet MailboxView::missing_keys(SortKey::Property property) const {
   for (const auto& entry : index_.entries())
     if (texts_.find(property, entry.uid) == nullptr) missing.add(entry.uid);
   return missing;
+}
+
+const UidList* MailboxView::known_order(const Sort& sort) {
+  const auto* known = find_order(sort.signature());
+  return known != nullptr && !known->stale ? &known->uids : nullptr;
 }
 
 const UidList* MailboxView::order(const Sort& sort) {
@@ -276,6 +283,8 @@ void MailboxView::on_selected(const session::SelectInfo& info) {
       resync_ = modseq != 0 && modseq_ != 0 && modseq >= modseq_ ? SyncNeed::changes_since : SyncNeed::flags;
       // The same count can hide as many arrivals as expunges; UIDNEXT tells.
       if (exists_ != index_.size() || info.uid_next == 0 || info.uid_next != uid_next_) relist_ = true;
+      // Flags that have never been fetched can't be compared.
+      if (resync_ == SyncNeed::flags && !index_.filled()) events_.on_untold(*this);
     }
     if (exists_ < index_.size()) relist_ = true;
   }
@@ -289,12 +298,16 @@ void MailboxView::on_exists(std::uint32_t count) {
   exists_ = count;
   if (selecting_ || !index_.listed()) return;
   if (count < index_.size()) relist_ = true;
-  if (!same && count != index_.size()) events_.on_behind(*this);
+  if (!same && count != index_.size() && !listing_) events_.on_behind(*this);
 }
 
 // Many at once cost one pass over the index and each order.
 void MailboxView::messages_gone(const UidList& ascending) {
   if (ascending.empty()) return;
+  std::vector<MessageEntry> gone;
+  gone.reserve(ascending.size());
+  for (auto uid : ascending)
+    if (const auto* entry = index_.find(uid)) gone.push_back(*entry);
   index_.remove_all(ascending);
   for (auto uid : ascending) texts_.erase(uid);
   for (auto& order : orders_)
@@ -302,14 +315,21 @@ void MailboxView::messages_gone(const UidList& ascending) {
       return std::binary_search(ascending.begin(), ascending.end(), uid);
     });
   changed();
-  for (auto uid : ascending) events_.on_message_gone(*this, uid);
+  if (listing_) return;
+  for (const auto& entry : gone) events_.on_message_gone(*this, entry);
 }
 
 void MailboxView::on_expunge(std::uint32_t seq) {
   if (selecting_) return;
   ++expunges_;
+  const auto exists = exists_;
   if (exists_ > 0) --exists_;
-  if (!index_.listed() || seq > index_.size()) return;  // one that had not been asked about yet
+  if (!index_.listed()) return;
+  if (seq > index_.size()) {  // one that had not been asked about yet
+    const auto listed = static_cast<std::uint32_t>(index_.size());
+    if (!listing_ && seq <= exists) events_.on_unlisted_gone(*this, seq - listed, exists - listed);
+    return;
+  }
   if (const auto* entry = index_.at_seq(seq)) messages_gone({entry->uid});
 }
 
@@ -320,6 +340,8 @@ void MailboxView::on_vanished(const imap::VanishedResponse& vanished) {
                                  [](const MessageEntry& e, std::uint32_t uid) { return e.uid < uid; });
     for (; from != index_.entries().end() && from->uid <= range.last; ++from) gone.push_back(from->uid);
   }
+  if (index_.listed() && !listing_ && gone.size() < vanished.uids.count())
+    events_.on_unlisted_gone(*this, vanished.uids);
   messages_gone(gone);
   if (vanished.earlier || selecting_) return;
   // RFC 7162, 3.2.10.2: each UID lowers the count by one, whether we had seen it or not.
@@ -358,26 +380,32 @@ void MailboxView::on_fetch(const imap::FetchData& data) {
     else
       insert_into_orders(uid);
     changed();
-    if (arrived && !after->is_deleted()) events_.on_message_arrived(*this, uid);
+    if (listing_) return;
+    if (!arrived)
+      after->is_deleted() ? events_.on_message_hidden(*this, uid) : events_.on_message_shown(*this, uid);
+    else if (!after->is_deleted())
+      events_.on_message_arrived(*this, uid);
     return;
   }
-  if (change != MailboxIndex::Change::flags) return;
+  if (change == MailboxIndex::Change::filled && !listing_ && !after->is_deleted())
+    events_.on_message_filled(*this, uid, told_modseq_ != 0 && data.modseq.value_or(0) > told_modseq_);
+  // Flags by themselves, of a message whose flags nobody knew: the server tells because they have changed.
+  const bool unknown = !was_known && !after->is_known();
+  if (change != MailboxIndex::Change::flags && !(unknown && data.flags)) return;
   changed();
+  const bool silent = listing_ || (unknown && resync_ == SyncNeed::flags);  // on_untold() has told of all
   if (was_deleted != after->is_deleted()) {
     remove_from_orders(uid);
-    if (after->is_deleted()) {
-      events_.on_message_hidden(*this, uid);
-    } else {
-      insert_into_orders(uid);
-      events_.on_message_arrived(*this, uid);
-    }
+    if (!after->is_deleted()) insert_into_orders(uid);
+    if (silent) return;
+    after->is_deleted() ? events_.on_message_hidden(*this, uid) : events_.on_message_shown(*this, uid);
     return;
   }
   // An order by keyword follows the flags.
   for (auto& order : orders_)
     for (const auto& key : order.sort.keys)
       if (key.property == SortKey::Property::has_keyword) order.stale = true;
-  events_.on_message_changed(*this, uid);
+  if (!silent && !after->is_deleted()) events_.on_message_changed(*this, uid);
 }
 
 void MailboxView::on_modseq(std::uint64_t highest) {

@@ -52,7 +52,8 @@ class FragmentCache {
     std::shared_ptr<const Fragment> fragment;
   };
   std::size_t cost(const Fragment& fragment) const {
-    return fragment.bytes.capacity() + entry_overhead_bytes;
+    const auto shape_bytes = fragment.shape ? fragment.shape->memory_bytes : 0;
+    return fragment.bytes.capacity() + shape_bytes + entry_overhead_bytes;
   }
   void erase(std::list<Entry>::iterator it);
 

@@ -33,7 +33,7 @@ class KeywordTable {
   std::unordered_map<std::string, std::uint32_t> numbers_;  // lower case
 };
 
-inline constexpr std::uint32_t keyword_bits = 56;
+inline constexpr std::uint32_t keyword_bits = 54;
 inline constexpr std::uint32_t keywords_max = 4'096;  // distinct keywords in one mailbox
 
 struct MessageEntry {
@@ -47,6 +47,9 @@ struct MessageEntry {
     overflow = 1u << 6,  // has keywords beyond keyword_bits
     known = 1u << 7,     // flags, date and size are known
     first_keyword = 1u << 8,
+    attachment_known = std::uint64_t{1} << 62,
+    has_attachment = std::uint64_t{1} << 63,
+    own_mask = known | attachment_known | has_attachment,  // what no FLAGS tell
   };
   std::uint32_t uid = 0;
   std::uint32_t size = 0;     // RFC822.SIZE, at most 2^32-1
@@ -74,6 +77,12 @@ class MailboxIndex {
 
   // The complete list, ascending. Keeps what is known of those that stay.
   void set_uids(const std::vector<std::uint32_t>& ascending);
+  // What its BODYSTRUCTURE says of attachments (RFC 8621, 4.1.4: hasAttachment); nullopt until that is known.
+  std::optional<bool> attachment(const MessageEntry& entry) const {
+    if ((entry.flags & MessageEntry::attachment_known) == 0) return std::nullopt;
+    return (entry.flags & MessageEntry::has_attachment) != 0;
+  }
+  void set_attachment(std::uint32_t uid, bool has_attachment);
   // UIDs that came behind all others.
   void append_uid(std::uint32_t uid);
   std::optional<std::uint32_t> expunge_seq(std::uint32_t seq);  // the UID that went

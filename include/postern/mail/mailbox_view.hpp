@@ -28,13 +28,24 @@ class ViewEvents {
   virtual ~ViewEvents() = default;
   virtual void on_message_arrived(MailboxView& view, std::uint32_t uid) = 0;
   virtual void on_message_changed(MailboxView& view, std::uint32_t uid) = 0;  // its keywords
+  // It was listed, and is known now, with its keywords: they are others than those that were told, or may be.
+  virtual void on_message_filled(MailboxView& view, std::uint32_t uid, bool changed) {
+    (void)view, (void)uid, (void)changed;
+  }
   // \Deleted was set, which hides it; it may be taken off again.
   virtual void on_message_hidden(MailboxView& view, std::uint32_t uid) = 0;
-  virtual void on_message_gone(MailboxView& view, std::uint32_t uid) = 0;
+  // \Deleted was taken off.
+  virtual void on_message_shown(MailboxView& view, std::uint32_t uid) { on_message_arrived(view, uid); }
+  virtual void on_message_gone(MailboxView& view, const MessageEntry& message) = 0;  // as it was
+  // Messages have gone that were announced and not listed yet: by their UIDs, or the nth of so many.
+  virtual void on_unlisted_gone(MailboxView& view, const imap::UidSet& uids) = 0;
+  virtual void on_unlisted_gone(MailboxView& view, std::uint32_t nth, std::uint32_t unlisted) = 0;
   // The server counts what the view has yet to ask about: something is new, and not known.
   virtual void on_behind(MailboxView& view) = 0;
   // The mailbox isn't heard any more; what the view knows is from now.
   virtual void on_left(MailboxView& view) = 0;
+  // Keywords may have changed of messages whose keywords aren't known: nobody can say of which.
+  virtual void on_untold(MailboxView& view) = 0;
   // Nothing known of the mailbox holds any more (UIDVALIDITY changed).
   virtual void on_reset(MailboxView& view) = 0;
 };
@@ -62,7 +73,8 @@ class MailboxView final : public session::MailboxObserver {
   void rename(std::string encoded_name) { encoded_name_ = std::move(encoded_name); }
   bool attached() const { return attached_; }
   std::uint32_t uid_validity() const { return uid_validity_; }
-  std::uint32_t uid_next() const { return uid_next_; }  // 0: the server doesn't tell
+  bool validity_told() const { return validity_told_; }  // by the server; else made up for one selection
+  std::uint32_t uid_next() const { return uid_next_; }   // 0: the server doesn't tell
   std::uint64_t modseq() const { return modseq_; }
   const imap::Flags& permanent_flags() const { return permanent_flags_; }
   bool read_only() const { return read_only_; }
@@ -81,17 +93,29 @@ class MailboxView final : public session::MailboxObserver {
   SyncNeed sync_need() const;
 
   // --- What the account's coroutines feed in ---
+  // A cold view is listed in several steps, of which no event tells. Until the last one has been made there is need of
+  // a list, whatever became of those before.
+  void begin_listing() { listing_ = true; }
+  void end_listing() { listing_ = false; }
+  bool listing() const { return listing_; }
+  // Clients know its messages from before it was listed. What has another MODSEQ than that, when its flags are fetched,
+  // has changed since. 0: nobody knows any.
+  void set_told_modseq(std::uint64_t modseq) { told_modseq_ = modseq; }
+  std::uint64_t told_modseq() const { return told_modseq_; }
   void take_uid_list(UidList uids);        // answer to a SORT or SEARCH of all, any order
   void take_deleted(const UidList& uids);  // answer to SEARCH DELETED: hidden
   void sync_finished(SyncNeed what);
   // The server leaves these out of a completed FETCH: known from now on, as far as they are.
   void settle(const imap::UidSet& uids);
   bool set_thread(std::uint32_t uid, ThreadKey thread) { return index_.set_thread(uid, thread); }
+  void set_attachment(std::uint32_t uid, bool has_attachment) { index_.set_attachment(uid, has_attachment); }
 
   // --- Orders and results ---
   // Visible messages in this order, if that is known now. Made from the index where it holds the keys.
   const UidList* order(const Sort& sort);
-  // The server's answer to SORT over all messages.
+  // The same, if it has been made already.
+  const UidList* known_order(const Sort& sort);
+  // The server's answer to SORT over all messages, or what such an order was made into elsewhere.
   const UidList* install_order(const Sort& sort, const UidList& uids);
   bool has_keys(const Sort& sort) const;  // all that order() needs to make it
   imap::UidSet missing_keys(SortKey::Property property) const;
@@ -158,12 +182,13 @@ class MailboxView final : public session::MailboxObserver {
   std::vector<Order> orders_;
   std::vector<CachedResult> results_;
   imap::Flags permanent_flags_;
-  std::uint64_t version_ = 1, modseq_ = 0, selected_modseq_ = 0, uses_ = 0;
+  std::uint64_t version_ = 1, modseq_ = 0, selected_modseq_ = 0, told_modseq_ = 0, uses_ = 0;
   std::uint32_t uid_validity_ = 0, uid_next_ = 0, exists_ = 0;
   bool attached_ = false, selecting_ = false, read_only_ = false;
   bool validity_told_ = false;
   std::uint64_t expunges_ = 0;
-  bool relist_ = false;  // the list of UIDs doesn't fit the server's count
+  bool relist_ = false;   // the list of UIDs doesn't fit the server's count
+  bool listing_ = false;  // for the first time
   std::uint64_t thread_counts_version_ = 0;
   ThreadCounts thread_counts_;
   SyncNeed resync_ = SyncNeed::none;  // what a new selection left open: changes_since or flags

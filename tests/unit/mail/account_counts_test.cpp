@@ -4,6 +4,9 @@
 namespace postern::mail {
 namespace {
 
+using ::testing::ElementsAre;
+using ::testing::Pair;
+
 struct AccountCountsTest : AccountFixture {
   MailboxKey inbox = 0;
   void open() {
@@ -21,6 +24,9 @@ struct AccountCountsTest : AccountFixture {
       if (data.mailbox.key == key) return data;
     ADD_FAILURE() << "no such mailbox";
     return {};
+  }
+  SetOutcome move_to(MailboxKey target) {
+    return update(EmailUpdate{page(inbox).ids[0], {}, {}, std::vector{target}, {}});
   }
 };
 
@@ -92,11 +98,106 @@ TEST_F(AccountCountsTest, NewsOfAMailboxThatNobodyHearsChangesTheStates) {
   EXPECT_NE(second.second, first.second);
   imapd->control("create alice Project");
   const auto third = states();
-  EXPECT_NE(third.first, second.first);
+  EXPECT_EQ(third.first, second.first);  // there is nothing in it
+  imapd->control("deliver alice Project 1");
+  const auto fourth = states();
+  EXPECT_NE(fourth.first, third.first);
   // What we do ourselves has been told already.
   ASSERT_TRUE(update(EmailUpdate{page(inbox).ids[0], {}, {}, std::vector{archive}, {}}).done);
   const auto moved = account->state(StateType::email);
   EXPECT_EQ(states().first, moved);
+}
+
+TEST_F(AccountCountsTest, AMoveIntoAMailboxThatWasOpenBeforeIsCounted) {
+  open();
+  const auto archive = mailbox("Archive");
+  page(archive);
+  idle();
+  page(inbox);
+  idle();
+  const auto before = counts_of(archive), inbox_before = counts_of(inbox);
+  ASSERT_TRUE(move_to(archive).done);
+  EXPECT_EQ(counts_of(archive).total_emails, before.total_emails + 1);
+  EXPECT_EQ(counts_of(inbox).total_emails, inbox_before.total_emails - 1);
+}
+
+TEST_F(AccountCountsTest, AfterAMoveTheOtherMailboxIsAskedAboutAndNoneElse) {
+  open();
+  const auto archive = mailbox("Archive");
+  const auto before = counts_of(archive);
+  imapd->control("flag alice INBOX 1:20 +\\Seen");
+  imapd->control("flag alice INBOX " + std::to_string(page(inbox).ids[1].uid) + " -\\Seen");
+  ASSERT_TRUE(pump_until([&] { return counts_of(inbox).unread_emails == 1; }));
+  for (unsigned i = 0; i < 3; ++i) {  // the second is unread
+    commands();
+    ASSERT_TRUE(move_to(archive).done);
+    const auto now = counts_of(archive);
+    EXPECT_EQ(now.total_emails, before.total_emails + i + 1);
+    EXPECT_EQ(now.unread_emails, before.unread_emails + (i > 0 ? 1 : 0));
+    EXPECT_EQ(counts_of(inbox).total_emails, 19u - i);
+    EXPECT_EQ(counts_of(inbox).unread_emails, i > 0 ? 0u : 1u);
+    EXPECT_THAT(commands(), ElementsAre(Pair("STATUS", 1), Pair("UID MOVE", 1)));
+  }
+}
+
+TEST_F(AccountCountsTest, WhatOthersDoThereMeanwhileIsCounted) {
+  open();
+  const auto archive = mailbox("Archive");
+  const auto before = counts_of(archive);
+  const auto email = account->state(StateType::email);
+  ASSERT_TRUE(move_to(archive).done);
+  const auto moved = account->state(StateType::email);
+  EXPECT_NE(moved, email);
+  imapd->deliver("alice", "Archive", "Subject: new\r\n\r\nhello\r\n");
+  EXPECT_EQ(counts_of(archive).total_emails, before.total_emails + 2);
+  EXPECT_NE(account->state(StateType::email), moved);  // one of them is somebody else's
+}
+
+TEST_F(AccountCountsTest, AStatusThatIsRefusedCostsTheList) {
+  open();
+  const auto archive = mailbox("Archive");
+  const auto before = counts_of(archive);
+  for (const auto* reply : {"NO not now", "OK nothing of that"}) {
+    commands();
+    ASSERT_TRUE(move_to(archive).done);
+    imapd->control(std::string("on STATUS do reply ") + reply);
+    const auto moved = 20 - counts_of(inbox).total_emails;
+    EXPECT_EQ(counts_of(archive).total_emails, before.total_emails + moved);
+    EXPECT_THAT(commands(), ElementsAre(Pair("LIST", 1), Pair("STATUS", 1), Pair("UID MOVE", 1)));
+  }
+}
+
+TEST_F(AccountCountsTest, AConnectionThatBreaksAtAStatusIsMadeAnew) {
+  open();
+  const auto archive = mailbox("Archive");
+  const auto before = counts_of(archive);
+  ASSERT_TRUE(move_to(archive).done);
+  imapd->control("on STATUS do drop");
+  EXPECT_EQ(counts_of(archive).total_emails, before.total_emails + 1);
+}
+
+TEST_F(AccountCountsTest, MailboxesMadeOfOthersAreCountedAnewBehindAMove) {
+  options.mailboxes.push_back({"Everything", "\\All", 20});
+  open();
+  const auto archive = mailbox("Archive");
+  commands();
+  ASSERT_TRUE(move_to(archive).done);
+  imapd->control("expunge alice Everything 1");  // as it loses what is moved to the trash
+  EXPECT_EQ(counts_of(mailbox("Everything")).total_emails, 19u);
+  EXPECT_EQ(commands()["LIST"], 1u);
+}
+
+TEST_F(AccountCountsTest, ManyMailboxesAtATimeAreAskedAboutByOneList) {
+  for (int i = 0; i < 4; ++i) options.mailboxes.push_back({"Project " + std::to_string(i), "", 0});
+  open();
+  std::vector<MailboxKey> targets;
+  for (int i = 0; i < 4; ++i) targets.push_back(mailbox("Project " + std::to_string(i)));
+  commands();
+  for (auto target : targets) ASSERT_TRUE(move_to(target).done);
+  for (auto target : targets) EXPECT_EQ(counts_of(target).total_emails, 1u);
+  auto counted = commands();
+  EXPECT_EQ(counted["LIST"], 1u);
+  EXPECT_EQ(counted.count("STATUS"), 0u);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@ namespace {
 
 using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::Pair;
 using Counts = std::map<std::string, std::uint64_t>;
@@ -86,6 +87,37 @@ TEST_F(AccountFaultTest, AMessageThatIsLeftOutDoesntKeepTheIndexFromBeingFilled)
   EXPECT_EQ(commands(), Counts{});
 }
 
+// Dovecot refuses the command that finds it out, and closes the connection after that.
+TEST_F(AccountFaultTest, AMailboxThatAnotherDeletesIsEmptyAndNoError) {
+  start();
+  const auto archive = mailbox("Archive");
+  const auto archived = page(archive).ids;
+  ASSERT_EQ(archived.size(), 5u);
+  imapd->control("on UID SORT do reply NO [NONEXISTENT] Mailbox was deleted under us");
+  imapd->control("delete alice Archive");
+  EXPECT_THAT(page(archive, 0, 10, Sort{{SortKey{SortKey::Property::subject, true, {}}}}).ids, IsEmpty());
+  EXPECT_FALSE(fetch({archived[0]})[0].found);
+}
+
+TEST_F(AccountFaultTest, AMessageOfAMailboxThatAnotherDeletesIsNotThere) {
+  start();
+  const auto archived = page(mailbox("Archive")).ids;
+  fetch(archived);
+  imapd->control("on UID FETCH do reply NO [NONEXISTENT] Mailbox was deleted under us");
+  imapd->control("delete alice Archive");
+  auto items = await(account->fetch({archived[0]}, field_plan("FROM")));
+  ASSERT_TRUE(items) << items.error().to_string();
+  EXPECT_FALSE(items->data[0].found);
+}
+
+TEST_F(AccountFaultTest, AReadThatIsRefusedFindsNothingGone) {
+  open();
+  imapd->control("on UID FETCH do reply NO not now");
+  auto items = await(account->fetch(ids, field_plan("FROM")));
+  ASSERT_FALSE(items);
+  EXPECT_EQ(items.error().code, make_error_code(Errc::server_refused));
+}
+
 TEST_F(AccountFaultTest, ExpungedWithoutOurHearingIsAskedForOnceMore) {
   open();
   imapd->control("on UID FETCH do reply NO [EXPUNGEISSUED] some are gone");
@@ -108,7 +140,7 @@ TEST_F(AccountFaultTest, AfterAMoveTheListIsStillAnsweredWithoutAServer) {
   page(inbox);
   EXPECT_EQ(commands().count("LIST"), 0u);
   mailbox("INBOX");
-  EXPECT_EQ(commands()["LIST"], 1u);
+  EXPECT_THAT(commands(), ElementsAre(Pair("STATUS", 1)));
   ASSERT_TRUE(move(ids[1], archive));
   imapd->stop();
   ASSERT_TRUE(pump_until([&] { return !account->pool().connected(); }));
@@ -144,7 +176,31 @@ TEST_F(AccountFaultTest, AMessageMovedWhileItIsLookedForIsFound) {
   EXPECT_TRUE(items[0].found);
   EXPECT_TRUE(items[1].found);
   EXPECT_TRUE(outcome.done) << outcome.error_type;
-  EXPECT_THAT(fetch({ids[0]})[0].keywords, Contains("$flagged"));
+  EXPECT_THAT(*fetch({ids[0]})[0].keywords, Contains("$flagged"));
+}
+
+TEST_F(AccountFaultTest, AMessageThatIsBeingMovedIsNeverNotFound) {
+  options.capabilities = testimapd::capabilities_of("dovecot");
+  std::erase(options.capabilities, "MOVE");
+  open();
+  const auto archive = mailbox("Archive");
+  imapd->control("on UID EXPUNGE do delay 50");  // it is marked \Deleted by then
+  bool ended = false, moved = false;
+  auto mover = [&]() -> io::Task<> {
+    auto outcomes = co_await account->update({EmailUpdate{ids[0], {}, {}, std::vector{archive}, {}}}, {});
+    moved = outcomes && outcomes->front().done;
+    ended = true;
+  };
+  loop.spawn(mover());
+  ASSERT_TRUE(pump_until([&] { return imapd->counts().command("UID EXPUNGE") == 1; }));
+  std::size_t asked = 0;
+  while (!ended) {
+    auto items = await(account->fetch({ids[0]}, field_plan("FROM", std::to_string(asked++))));
+    ASSERT_TRUE(items && items->data.size() == 1);
+    EXPECT_TRUE(items->data[0].found);
+  }
+  EXPECT_TRUE(moved);
+  EXPECT_GT(asked, 0u);
 }
 
 TEST_F(AccountFaultTest, TwoIdsOfOnePlaceKeepTheirOwnFragments) {
@@ -243,11 +299,9 @@ TEST_F(AccountFaultTest, WordsThatNoSearchCanSayAreTheClients) {
     return await(account->query(query));
   };
   EXPECT_TRUE(search("word"));
-  for (const auto& text : {std::string("a\0b", 3), std::string(10'000, 'x')}) {
-    const auto found = search(text);
-    ASSERT_FALSE(found);
-    EXPECT_EQ(found.error().code, make_error_code(Errc::unsupported_filter));
-  }
+  const auto found = search(std::string(10'000, 'x'));
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, make_error_code(Errc::unsupported_filter));
   EXPECT_EQ(commands()["UID SEARCH"], 1u);
 }
 
@@ -268,16 +322,16 @@ TEST_F(AccountFaultTest, WhatCantBeExpungedIsSeenAgain) {
   EXPECT_EQ(page(inbox).total, 20u);
 }
 
-TEST_F(AccountFaultTest, ACopyThatCouldntBecomeAMoveLeavesTheIdWithTheOriginal) {
+TEST_F(AccountFaultTest, AMoveThatWasOnlyACopyLeavesTheEmailInBothMailboxes) {
   options.capabilities = testimapd::capabilities_of("dovecot");
   std::erase(options.capabilities, "MOVE");
   open();
   const auto archive = mailbox("Archive");
   imapd->control("on UID EXPUNGE do reply NO not now");
   EXPECT_FALSE(move(ids[0], archive));
-  EXPECT_EQ(fetch({ids[0]})[0].mailboxes, std::vector{inbox});
+  EXPECT_THAT(*fetch({ids[0]})[0].mailboxes, ::testing::UnorderedElementsAre(inbox, archive));
   EXPECT_THAT(page(inbox, 0, 20).ids, Contains(ids[0]));
-  EXPECT_THAT(page(archive, 0, 20).ids, Not(Contains(ids[0])));
+  EXPECT_THAT(page(archive, 0, 20).ids, Contains(ids[0]));
 }
 
 TEST_F(AccountFaultTest, AMessageMovedTwiceByCopyKeepsItsId) {
@@ -287,7 +341,7 @@ TEST_F(AccountFaultTest, AMessageMovedTwiceByCopyKeepsItsId) {
   const auto archive = mailbox("Archive"), trash = mailbox("Trash");
   ASSERT_TRUE(move(ids[0], archive));
   ASSERT_TRUE(move(ids[0], trash));
-  EXPECT_EQ(fetch({ids[0]})[0].mailboxes, std::vector{trash});
+  EXPECT_EQ(*fetch({ids[0]})[0].mailboxes, std::vector{trash});
   EXPECT_THAT(page(trash).ids, ElementsAre(ids[0]));
   auto destroyed = await(account->destroy({ids[0]}, {}));
   EXPECT_TRUE(destroyed && destroyed->front().done);
@@ -300,7 +354,7 @@ TEST_F(AccountFaultTest, AKeywordSpeltLikeASystemFlagIsNone) {
   imapd->control("flag alice INBOX 20 +other");
   std::vector<std::string> keywords;
   ASSERT_TRUE(pump_until([&] {
-    keywords = fetch({EmailKey{inbox, options.uidvalidity, 20}})[0].keywords;
+    keywords = *fetch({EmailKey{inbox, options.uidvalidity, 20}}).at(0).keywords;
     return std::find(keywords.begin(), keywords.end(), "other") != keywords.end();
   }));
   EXPECT_EQ(std::count(keywords.begin(), keywords.end(), "$seen"), 1);

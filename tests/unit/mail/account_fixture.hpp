@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,7 +39,8 @@ struct AccountFixture : test::LoopFixture {
   ~AccountFixture() override {
     account.reset();
     if (segment) segment.reset();
-    [[maybe_unused]] int status = std::system(("rm -rf " + directory).c_str());
+    std::error_code ignored;
+    std::filesystem::remove_all(directory, ignored);
   }
 
   void start() {

@@ -1,4 +1,5 @@
 // What the account does on a server that offers all, and what each thing costs in IMAP commands, exactly.
+#include "postern/imap/limits.hpp"
 #include "unit/mail/account_fixture.hpp"
 
 namespace postern::mail {
@@ -111,6 +112,39 @@ TEST_F(AccountTest, SecondPageCostsOneFetch) {
   EXPECT_THAT(commands(), ElementsAre(Pair("UID FETCH", 1)));
 }
 
+TEST_F(AccountTest, AMessageOfWhichAListHasToldTheStructureIsOpenedByOneCommand) {
+  open();
+  const auto ids = page(inbox).ids;
+  const auto plan_of = [](bool opened) {
+    auto plan = field_plan("SUBJECT", opened ? "opened" : "list");
+    plan.body_structure = plan.preview = plan.thread = true;
+    if (opened)
+      plan.more = [](const MessageSource& source) {
+        return std::vector<WantedSection>{{source.body_structure->is_multipart() ? "2" : "1", 40}};
+      };
+    plan.render = [](const MessageSource& source) {
+      auto text = source.header.value_or("?") + source.preview.value_or("?") + std::to_string(source.thread);
+      for (const auto& [section, octets] : source.sections) ((text += section) += ":") += octets;
+      return Fragment{text, {}, {}};
+    };
+    return plan;
+  };
+  const auto opened = [&](const EmailKey& id) {
+    auto items = await(account->fetch({id}, plan_of(true)));
+    return items && items->data[0].found ? items->data[0].fragment->bytes : "?";
+  };
+  ASSERT_TRUE(await(account->fetch(ids, plan_of(false))));
+  commands();
+  std::vector<std::string> first, later;
+  for (const auto& id : ids) first.push_back(opened(id));
+  EXPECT_THAT(commands(), ElementsAre(Pair("UID FETCH", ids.size())));
+  // As without knowing it.
+  fragments.clear();
+  for (const auto& id : ids) later.push_back(opened(id));
+  EXPECT_THAT(commands(), ElementsAre(Pair("UID FETCH", 2 * ids.size())));
+  EXPECT_EQ(first, later);
+}
+
 TEST_F(AccountTest, AnotherLocalSortCostsNothing) {
   open();
   page(inbox, 0, 20, Sort{{SortKey{SortKey::Property::size, true, {}}}});
@@ -152,7 +186,7 @@ TEST_F(AccountTest, FlagCostsOneStoreAndIsSeen) {
   EXPECT_TRUE(update(std::move(change)).done);
   EXPECT_THAT(commands(), ElementsAre(Pair("UID STORE", 1)));
   const auto items = fetch({id});
-  EXPECT_THAT(items[0].keywords, ::testing::UnorderedElementsAre("$seen", "$flagged", "project-x"));
+  EXPECT_THAT(*items[0].keywords, ::testing::UnorderedElementsAre("$seen", "$flagged", "project-x"));
   EXPECT_EQ(commands(), Counts{});
 }
 
@@ -172,7 +206,7 @@ TEST_F(AccountTest, IdSurvivesMovesThereAndBackAndARestart) {
   EXPECT_EQ(commands()["UID MOVE"], 1u);
   EXPECT_EQ(subject(id), text);
   auto items = fetch({id});
-  EXPECT_EQ(items[0].mailboxes, std::vector{archive});
+  EXPECT_EQ(*items[0].mailboxes, std::vector{archive});
   EXPECT_THAT(page(archive, 0, 100).ids, ::testing::Contains(id));
   EXPECT_THAT(page(inbox, 0, 100).ids, ::testing::Not(::testing::Contains(id)));
   // A new broker on the same segment.
@@ -318,6 +352,30 @@ TEST_F(AccountTest, BlobIsDecodedAndNamedPrecisely) {
   EXPECT_EQ(none.error().code, make_error_code(Errc::not_found));
 }
 
+TEST_F(AccountTest, APieceThatIsNilIsNoEnd) {
+  open();
+  imapd->deliver("alice", "INBOX", "Subject: large\r\n\r\n" + std::string(600'000, 'x'));
+  EmailQueryResult result;
+  ASSERT_TRUE(pump_until([&] {
+    result = page(inbox);
+    return result.total == 21;
+  }));
+  const auto uid = std::to_string(result.ids[0].uid);
+  for (const std::string answer : {"NIL", "\"\""}) {
+    auto reader = await(account->open_blob(BlobKey{result.ids[0], {}, {}}));
+    ASSERT_TRUE(reader);
+    const auto first = await((*reader)->next());
+    ASSERT_TRUE(first);
+    ASSERT_EQ(first->size(), imap::body_piece_bytes);
+    imapd->control("on UID FETCH do before * 21 FETCH (UID " + uid + " BODY[]<" +
+                   std::to_string(first->size()) + "> " + answer + ")");
+    imapd->control("on UID FETCH do reply OK Done");
+    const auto second = await((*reader)->next());
+    ASSERT_FALSE(second) << answer;
+    EXPECT_EQ(second.error().code, make_error_code(Errc::not_found));
+  }
+}
+
 TEST_F(AccountTest, ConcurrentReadsOfDifferentContentDontMix) {
   open();
   const auto ids = page(inbox, 0, 20).ids;
@@ -350,7 +408,7 @@ TEST_P(TierTest, ReadsFlagsMovesAndDestroys) {
   const auto text = subject(first.ids[0]);
   EXPECT_EQ(text.substr(0, 8), "Subject:");
   EXPECT_TRUE(update(EmailUpdate{first.ids[1], {}, {{"$flagged", true}}, {}, {}}).done);
-  EXPECT_THAT(fetch({first.ids[1]})[0].keywords, ::testing::Contains("$flagged"));
+  EXPECT_THAT(*fetch({first.ids[1]})[0].keywords, ::testing::Contains("$flagged"));
   const auto archive = mailbox("Archive");
   EXPECT_TRUE(update(EmailUpdate{first.ids[2], {}, {}, std::vector{archive}, {}}).done);
   EXPECT_EQ(page(archive, 0, 100).total, 6u);

@@ -54,5 +54,17 @@ TEST(FragmentCache, PuttingTheSameAgainReplacesIt) {
   EXPECT_EQ(cache.find(key(1, 1))->bytes, "after");
 }
 
+TEST(FragmentCache, StructuresCountWithTheRest) {
+  FragmentCache cache(1 << 20);
+  Fragment large;
+  large.shape = std::make_shared<const MessageShape>(MessageShape{nullptr, std::nullopt, {}, {}, 5'000});
+  cache.put(key(1, 1), fragment(""));
+  const auto before = cache.bytes();
+  cache.put(key(1, 1), std::make_shared<const Fragment>(large));
+  EXPECT_EQ(cache.bytes(), before + 5'000);
+  cache.drop_account(1);
+  EXPECT_EQ(cache.bytes(), 0u);
+}
+
 }  // namespace
 }  // namespace postern::mail

@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "mail/search_program.hpp"
 #include "mail/sort_keys.hpp"
 #include "postern/mail/fragment_cache.hpp"
 #include "postern/mail/mailbox_view.hpp"
@@ -36,9 +35,16 @@ struct Events final : ViewEvents {
   void on_message_hidden(MailboxView&, std::uint32_t uid) override {
     heard.push_back("~" + std::to_string(uid));
   }
-  void on_message_gone(MailboxView&, std::uint32_t uid) override {
-    heard.push_back("-" + std::to_string(uid));
+  void on_message_gone(MailboxView&, const MessageEntry& message) override {
+    heard.push_back("-" + std::to_string(message.uid));
   }
+  void on_unlisted_gone(MailboxView&, const imap::UidSet& uids) override {
+    heard.push_back("unlisted " + uids.to_string());
+  }
+  void on_unlisted_gone(MailboxView&, std::uint32_t nth, std::uint32_t unlisted) override {
+    heard.push_back("unlisted " + std::to_string(nth) + " of " + std::to_string(unlisted));
+  }
+  void on_untold(MailboxView&) override { heard.emplace_back("untold"); }
   void on_behind(MailboxView&) override { heard.emplace_back("behind"); }
   void on_left(MailboxView&) override { heard.emplace_back("left"); }
   void on_reset(MailboxView&) override { heard.emplace_back("reset"); }
@@ -136,7 +142,7 @@ TEST_F(ViewTest, VanishedTakesMany) {
   vanished.earlier = true;
   view.on_vanished(vanished);
   EXPECT_THAT(newest(), ElementsAre(30));
-  EXPECT_THAT(events.heard, ElementsAre("-10", "-20"));
+  EXPECT_THAT(events.heard, ElementsAre("unlisted 10:25", "-10", "-20"));
 }
 
 TEST_F(ViewTest, DeletedMessagesAreHidden) {
@@ -389,66 +395,6 @@ TEST(Ids, RoundTripAndRefuseEverythingElse) {
     EXPECT_FALSE(parse_blob_id(whole + std::string(tail))) << tail;
   EXPECT_FALSE(parse_blob_id(whole + "_b" + std::string(blob_section_bytes_max + 1, '1')));
   EXPECT_TRUE(parse_blob_id(whole + "_b" + std::string(blob_section_bytes_max, '1')));
-}
-
-Filter leaf(Filter::Kind kind, std::string text = {}) {
-  Filter f;
-  f.kind = kind;
-  f.text = std::move(text);
-  return f;
-}
-Filter group(Filter::Kind kind, std::vector<Filter> children) {
-  Filter f;
-  f.kind = kind;
-  f.children = std::move(children);
-  return f;
-}
-Filter in_mailbox(MailboxKey key) {
-  auto f = leaf(Filter::Kind::in_mailbox);
-  f.mailboxes = {key};
-  return f;
-}
-
-TEST(Filters, MailboxConditionsAreDecided) {
-  const auto seen = leaf(Filter::Kind::has_keyword, "$seen");
-  auto both = group(Filter::Kind::all_of, {in_mailbox(1), seen});
-  EXPECT_EQ(both.in(1).kind, Filter::Kind::has_keyword);
-  EXPECT_EQ(both.in(2).kind, Filter::Kind::never);
-  auto either = group(Filter::Kind::any_of, {in_mailbox(1), seen});
-  EXPECT_EQ(either.in(1).kind, Filter::Kind::always);
-  EXPECT_EQ(either.in(2).kind, Filter::Kind::has_keyword);
-  auto neither = group(Filter::Kind::none_of, {in_mailbox(1)});
-  EXPECT_EQ(neither.in(1).kind, Filter::Kind::never);
-  EXPECT_EQ(neither.in(2).kind, Filter::Kind::always);
-}
-
-TEST(Filters, SignaturesTellFiltersApart) {
-  EXPECT_NE(leaf(Filter::Kind::text, "a").signature(), leaf(Filter::Kind::text, "b").signature());
-  EXPECT_NE(group(Filter::Kind::all_of, {leaf(Filter::Kind::text, "a")}).signature(),
-            group(Filter::Kind::any_of, {leaf(Filter::Kind::text, "a")}).signature());
-  EXPECT_NE(group(Filter::Kind::all_of, {leaf(Filter::Kind::text, "1:a"), leaf(Filter::Kind::text, "b")})
-                .signature(),
-            group(Filter::Kind::all_of, {leaf(Filter::Kind::text, "1:a1:b")}).signature());
-}
-
-TEST(Filters, NothingAClientTypesLeavesItsPlaceInSearch) {
-  const imap::CapabilitySet none{std::vector<std::string>{"IMAP4REV1"}};
-  auto command = search_command(leaf(Filter::Kind::subject, "x\" OR ALL \r\nA1 LOGOUT"), none);
-  ASSERT_TRUE(command);
-  // A line break is only ever inside a literal whose length has been told before.
-  ASSERT_EQ(command->chunks.size(), 2u);
-  EXPECT_TRUE(command->chunks[0].ends_with("{19}\r\n")) << command->chunks[0];
-  EXPECT_TRUE(command->chunks[1].starts_with(" OR ALL \r\n")) << command->chunks[1];
-  EXPECT_FALSE(search_command(leaf(Filter::Kind::subject, std::string("a\0b", 3)), none));
-}
-
-TEST(Filters, WordsAndPhrases) {
-  EXPECT_THAT(search_words("one  two \"three four\" five\""),
-              ElementsAre("one", "two", "three four", "five"));
-  EXPECT_TRUE(search_words("  ").empty());
-  std::string many;
-  for (int i = 0; i < 100; ++i) many += "w ";
-  EXPECT_EQ(search_words(many).size(), search_words_max);
 }
 
 TEST(SortKeys, BaseSubject) {
