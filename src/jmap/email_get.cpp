@@ -2,6 +2,7 @@
 // fetched to serialised fragments.
 #include <algorithm>
 #include <set>
+#include <unordered_map>
 
 #include "jmap/methods.hpp"
 #include "postern/jmap/email_json.hpp"
@@ -26,11 +27,20 @@ std::uint32_t cut_mark(std::string& json, std::string_view mark) {
   return static_cast<std::uint32_t>(value_at);
 }
 
-const std::string* section_of(const mail::MessageSource& source, std::string_view section) {
-  for (const auto& [name, octets] : source.sections)
-    if (name == section) return &octets;
-  return nullptr;
-}
+// What has come of a message, by section.
+class Sections {
+ public:
+  explicit Sections(const mail::MessageSource& source) {
+    for (const auto& [name, octets] : source.sections) octets_of_.emplace(name, &octets);
+  }
+  const std::string* find(std::string_view section) const {
+    const auto found = octets_of_.find(section);
+    return found == octets_of_.end() ? nullptr : found->second;
+  }
+
+ private:
+  std::unordered_map<std::string_view, const std::string*> octets_of_;
+};
 
 // Octets of a text part to be fetched for a value of at most `value_bytes_max`.
 std::uint64_t value_octets(const EmailProperties& properties) {
@@ -83,25 +93,27 @@ mail::Fragment render(const EmailProperties& properties, const mail::MessageSour
   if (source.body_structure != nullptr) {
     root = mail::make_body_parts(*source.body_structure);
     lists = mail::make_body_lists(root);
+    const Sections sections(source);
+    const mail::PartIndex parts(root);
     if (properties.needs.part_headers) {
       for (const auto* part : wanted_part_headers(properties, root, lists))
-        if (const auto* octets = section_of(source, part->header_section))
-          if (auto* mutable_part = mail::find_part_by_header_section(root, part->header_section))
+        if (const auto* octets = sections.find(part->header_section))
+          if (auto* mutable_part = parts.find_by_header_section(part->header_section))
             mutable_part->headers = mail::parse_header_block(*octets);
     }
     for (const auto* part : wanted_body_values(properties, root, lists)) {
-      const auto* octets = section_of(source, part->section);
+      const auto* octets = sections.find(part->section);
       if (octets == nullptr) continue;
       mail::TextDecodeOptions options{part->encoding, part->charset.value_or(""), part->is_html(),
                                       properties.max_body_value_bytes};
       auto value = mail::decode_text(*octets, std::move(options), octets->size() < part->encoded_size);
-      if (value.part_size) mail::set_part_size(root, part->section, *value.part_size);
+      if (auto* mutable_part = parts.find(part->section); mutable_part != nullptr && value.part_size)
+        mail::set_size(*mutable_part, *value.part_size);
       values.emplace_back(part->section, std::move(value));
     }
     if (properties.needs.preview && !source.preview)
       if (const auto* part = mail::preview_part(lists); part != nullptr)
-        if (const auto* octets = section_of(source, part->section))
-          preview = mail::make_preview(*part, *octets);
+        if (const auto* octets = sections.find(part->section)) preview = mail::make_preview(*part, *octets);
     data.body_structure = &root;
     data.body_lists = &lists;
   }
@@ -136,7 +148,7 @@ void write_flags_object(JsonWriter& writer, const auto& names) {
   writer.end_object();
 }
 
-// Puts the changing values into fragments. Messages of one list mostly have the same, so the last text is kept.
+// Puts the changing values into fragments. Messages of one list mostly share theirs, so the last text is kept.
 class EmailWriter {
  public:
   void append(std::string& out, const mail::EmailItem& item) {
@@ -162,26 +174,26 @@ class EmailWriter {
   }
 
  private:
-  void update_keywords(const std::vector<std::string>& keywords) {
-    if (!keywords_text_.empty() && keywords == keywords_) return;
+  void update_keywords(const std::shared_ptr<const std::vector<std::string>>& keywords) {
+    if (keywords == keywords_) return;
     keywords_ = keywords;
     keywords_text_.clear();
     JsonWriter writer(keywords_text_);
-    write_flags_object(writer, keywords);
+    write_flags_object(writer, *keywords);
   }
-  void update_mailboxes(const std::vector<mail::MailboxKey>& mailboxes) {
-    if (!mailboxes_text_.empty() && mailboxes == mailboxes_) return;
+  void update_mailboxes(const std::shared_ptr<const std::vector<mail::MailboxKey>>& mailboxes) {
+    if (mailboxes == mailboxes_) return;
     mailboxes_ = mailboxes;
     mailboxes_text_.clear();
     std::vector<std::string> ids;
-    ids.reserve(mailboxes.size());
-    for (auto key : mailboxes) ids.push_back(mail::mailbox_id(key));
+    ids.reserve(mailboxes->size());
+    for (auto key : *mailboxes) ids.push_back(mail::mailbox_id(key));
     JsonWriter writer(mailboxes_text_);
     write_flags_object(writer, ids);
   }
 
-  std::vector<std::string> keywords_;
-  std::vector<mail::MailboxKey> mailboxes_;
+  std::shared_ptr<const std::vector<std::string>> keywords_;
+  std::shared_ptr<const std::vector<mail::MailboxKey>> mailboxes_;
   std::string keywords_text_, mailboxes_text_;
 };
 
@@ -237,6 +249,7 @@ io::Task<MethodResult> email_get(CallContext& context, const rapidjson::Value& a
       not_found.emplace_back(id);
   }
   auto plan = make_plan(std::make_shared<const EmailProperties>(std::move(*properties)));
+  plan.tab = context.tab;
   auto items = co_await context.store.fetch(std::move(keys), std::move(plan));
   if (!items) co_return method_error_of(items.error());
   context.freshness = both(context.freshness, items->freshness);
@@ -248,16 +261,13 @@ io::Task<MethodResult> email_get(CallContext& context, const rapidjson::Value& a
   out.reserve(size);
   JsonWriter writer(out);
   begin_get_response(writer, context, items->state);
-  std::string email;
   EmailWriter email_writer;
   for (const auto& item : items->data) {
     if (!item.found) {
       not_found.push_back(mail::email_id(item.id));
       continue;
     }
-    email.clear();
-    email_writer.append(email, item);
-    writer.raw(email);
+    email_writer.append(writer.raw_value(), item);
   }
   end_get_response(writer, not_found);
   co_return out;

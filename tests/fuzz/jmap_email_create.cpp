@@ -3,22 +3,18 @@
 #include <rapidjson/document.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
+#include "../support/counting_random.hpp"
 #include "postern/jmap/email_create.hpp"
 #include "postern/mail/mime/limits.hpp"
 #include "postern/mail/mime/message_parser.hpp"
-#include "support/counting_random.hpp"
+#include "require.hpp"
 
 using namespace postern;
 
 namespace {
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 // No line is too long; CR and LF stand together.
 void check_lines(std::string_view message) {

@@ -112,7 +112,9 @@ class BodyReader {
       members.part_id = string();
     } else if (name == "blobId") {
       members.blob_id = string();
-      if (members.blob_id && !is_valid_id(*members.blob_id)) faults_.add(property, "must be an Id");
+      // "#" and a creation id: what Blob/upload has made (RFC 9404, 4.1).
+      if (members.blob_id && !is_valid_id(members.blob_id->substr(members.blob_id->starts_with('#') ? 1 : 0)))
+        faults_.add(property, "must be an Id");
     } else if (name == "size") {
       members.has_size = !value.IsNull();
       if (members.has_size && !value.IsUint64()) faults_.add(property, "must be an UnsignedInt");

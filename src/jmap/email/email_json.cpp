@@ -223,7 +223,7 @@ class EmailWriter {
     }
     blob_id_.clear();
     email_.part_blob_id(part, blob_id_);
-    writer_.string(blob_id_);
+    blob_id_.empty() ? writer_.null() : writer_.string(blob_id_);
   }
 
   void write_sub_parts(const EmailBodyPart& part) {

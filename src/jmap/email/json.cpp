@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <utility>
 
 #include "postern/base/encoding.hpp"
 
@@ -40,11 +41,48 @@ void parse_in_place(std::string& text, rapidjson::Document& document) {
   document.ParseInsitu<rapidjson::kParseValidateEncodingFlag | rapidjson::kParseIterativeFlag>(text.data());
 }
 
-void JsonWriter::Writer::raw(std::string_view json) {
-  Prefix(rapidjson::kStringType);
-  os_->out->append(json);
-  EndValue(true);
+JsonShape json_shape(std::string_view json) {
+  JsonShape shape{0, 1};
+  std::size_t depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_string) {
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      ++shape.values;  // the first one in it
+      shape.depth = std::max(shape.depth, ++depth);
+    } else if (c == '}' || c == ']') {
+      depth -= depth > 0 ? 1 : 0;
+    } else if (c == ',' || c == ':') {
+      ++shape.values;
+    }
+  }
+  return shape;
 }
+
+JsonText::JsonText(std::string text, Source source)
+    : text_(std::move(text)),
+      pool_(std::clamp<std::size_t>(2 * text_.size(), 1'024, 65'536)),
+      document_(&pool_) {
+  if (source == Source::client)
+    parse_in_place(text_, document_);
+  else
+    document_.ParseInsitu<rapidjson::kParseIterativeFlag>(text_.data());
+}
+
+std::string& JsonWriter::Writer::raw_value() {
+  Prefix(rapidjson::kStringType);
+  EndValue(true);
+  return *os_->out;
+}
+
+void JsonWriter::Writer::raw(std::string_view json) { raw_value().append(json); }
 
 void JsonWriter::Writer::escaped(std::string_view valid_utf8) {
   Prefix(rapidjson::kStringType);
