@@ -64,7 +64,7 @@ std::optional<rapidjson::Value> evaluate_pointer(const rapidjson::Value& root, s
 
 void Responses::add(std::string name, std::string arguments, std::string call_id) {
   octets_ += arguments.size();
-  all_.push_back(Response{std::move(name), std::move(arguments), std::move(call_id), nullptr});
+  all_.push_back(Response{std::move(name), std::move(arguments), std::move(call_id)});
 }
 
 std::expected<rapidjson::Value, std::string> Responses::resolve(std::string_view call_id,
@@ -76,11 +76,11 @@ std::expected<rapidjson::Value, std::string> Responses::resolve(std::string_view
   // What is copied into arguments is charged by the size of where it comes from.
   octets_referred_ += it->arguments.size();
   if (octets_referred_ > response_octets_max) return std::unexpected("too much is referred to");
-  if (!it->parsed) {
-    it->parsed = std::make_unique<rapidjson::Document>();
-    it->parsed->Parse<rapidjson::kParseIterativeFlag>(it->arguments.data(), it->arguments.size());
-  }
-  auto value = evaluate_pointer(*it->parsed, path, allocator);
+  if (!it->parsed) it->values = json_shape(it->arguments).values;
+  values_referred_ += it->values;
+  if (values_referred_ > json_values_max) return std::unexpected("too many values are referred to");
+  if (!it->parsed) it->parsed = std::make_unique<JsonText>(it->arguments, JsonText::Source::json_writer);
+  auto value = evaluate_pointer(it->parsed->document(), path, allocator);
   if (!value) return std::unexpected("path points to nothing");
   return std::move(*value);
 }

@@ -16,21 +16,22 @@ class Responses {
  public:
   struct Response {
     std::string name, arguments, call_id;
-    std::unique_ptr<rapidjson::Document> parsed;
+    std::unique_ptr<JsonText> parsed = {};
+    std::size_t values = 0;  // of JSON, where it was parsed
   };
   void add(std::string name, std::string arguments, std::string call_id);
   const std::deque<Response>& all() const { return all_; }
   // Octets of all responses so far.
   std::size_t octets() const { return octets_; }
-  // The value that `path` points to in the response to `call_id`, copied with `allocator`; the description of
-  // an invalidResultReference otherwise.
+  // The value that `path` points to in the response to `call_id`, valid as long as the responses, in memory of
+  // `allocator`; the description of an invalidResultReference otherwise.
   std::expected<rapidjson::Value, std::string> resolve(std::string_view call_id, std::string_view name,
                                                        std::string_view path,
                                                        rapidjson::Document::AllocatorType& allocator);
 
  private:
   std::deque<Response> all_;
-  std::size_t octets_ = 0, octets_referred_ = 0;
+  std::size_t octets_ = 0, octets_referred_ = 0, values_referred_ = 0;
 };
 
 inline constexpr std::size_t result_references_max = 32;  // in one method call

@@ -2,7 +2,6 @@
 // Whatever comes in, one JSON document goes out, with a response for each call; bounds hold where they are promised.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <optional>
 #include <string>
 
@@ -12,14 +11,11 @@
 #include "postern/base/log.hpp"
 #include "postern/io/loop.hpp"
 #include "postern/jmap/api.hpp"
+#include "require.hpp"
 
 using namespace postern;
 
 namespace {
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 std::size_t conditions_of(const mail::Filter& filter, std::size_t depth) {
   // What isn't an operator is a condition in an implied AND.
@@ -29,9 +25,20 @@ std::size_t conditions_of(const mail::Filter& filter, std::size_t depth) {
   return all;
 }
 
+template <typename Key>
+Result<mail::Changes<Key>> changes_since(std::string_view since, Key updated) {
+  if (since == "0") return fail(mail::Errc::cannot_calculate_changes);
+  mail::Changes<Key> changes;
+  changes.data.updated = {updated};
+  changes.state = "1";
+  return changes;
+}
+
 struct InstantMailstore final : mail::Mailstore {
   static constexpr mail::EmailKey first{1, 1, 1}, second{1, 1, 2};
 
+  mail::KeptLists kept;
+  mail::KeptLists* kept_lists() override { return &kept; }
   std::string state(mail::StateType) override { return "s"; }
   io::Task<Result<mail::Snapshot<std::vector<mail::MailboxData>>>> mailboxes() override {
     mail::MailboxData data;
@@ -64,8 +71,8 @@ struct InstantMailstore final : mail::Mailstore {
         source.id = id;
         source.header = "Subject: =?utf-8?q?a=20b?=\r\nFrom: A <a@example.org>\r\n\r\n";
         item.fragment = std::make_shared<mail::Fragment>(plan.render(source));
-        item.keywords = {"$seen"};
-        item.mailboxes = {1};
+        item.keywords = std::make_shared<const std::vector<std::string>>(1, "$seen");
+        item.mailboxes = std::make_shared<const std::vector<mail::MailboxKey>>(1, 1);
       }
       found.data.push_back(std::move(item));
     }
@@ -93,9 +100,75 @@ struct InstantMailstore final : mail::Mailstore {
                                                           mail::EffectsHook) override {
     co_return std::vector<mail::SetOutcome>(ids.size(), mail::SetOutcome{true, {}, {}, {}});
   }
-  io::Task<Result<std::unique_ptr<mail::BlobReader>>> open_blob(mail::BlobKey) override {
+  io::Task<Result<mail::Changes<mail::MailboxKey>>> mailbox_changes(std::string since, std::size_t) override {
+    co_return changes_since<mail::MailboxKey>(since, 1);
+  }
+  io::Task<Result<mail::Changes<mail::EmailKey>>> email_changes(std::string since, std::size_t) override {
+    co_return changes_since<mail::EmailKey>(since, first);
+  }
+  io::Task<Result<mail::Changes<mail::ThreadKey>>> thread_changes(std::string since, std::size_t) override {
+    co_return changes_since<mail::ThreadKey>(since, 5);
+  }
+  io::Task<Result<mail::EmailQueryChanges>> query_changes(mail::EmailQueryChangesRequest) override {
+    co_return fail(mail::Errc::too_many_changes);
+  }
+  io::Task<mail::MailboxOutcome> create_mailbox(mail::MailboxCreate create, mail::EffectsHook) override {
+    require(!create.sort_order || *create.sort_order <= mail::sort_order_max);
+    co_return mail::MailboxOutcome{{true, {}, {}, {}}, 2, false};
+  }
+  io::Task<mail::MailboxOutcome> update_mailbox(mail::MailboxUpdate update, mail::EffectsHook) override {
+    require(update.key == 1);
+    co_return mail::MailboxOutcome{{false, "alreadyExists", {}, {"name"}}, 0, true};
+  }
+  io::Task<mail::MailboxOutcome> destroy_mailbox(mail::MailboxKey key, bool, mail::EffectsHook) override {
+    co_return mail::MailboxOutcome{{key == 1, "notFound", {}, {}}, 0, false};
+  }
+  io::Task<Result<mail::Snapshot<std::vector<mail::Quota>>>> quotas() override {
+    mail::Quota quota;
+    quota.id = "q1";
+    quota.name = "Storage";
+    quota.used = 5;
+    quota.hard_limit = 10;
+    quota.types = {"Email"};
+    co_return mail::Snapshot<std::vector<mail::Quota>>{{quota}, "3"};
+  }
+  io::Task<Result<std::optional<mail::QuotaChanges>>> quota_changes(std::string since) override {
+    if (since != "2") co_return std::optional<mail::QuotaChanges>();
+    mail::QuotaChanges changes;
+    changes.updated = {"q1"};
+    changes.state = 3;
+    co_return changes;
+  }
+  io::Task<Result<std::unique_ptr<mail::BlobReader>>> open_blob(mail::BlobKey,
+                                                                std::shared_ptr<limits::Tab>) override {
     co_return fail(mail::Errc::not_found);
   }
+  Result<std::unique_ptr<mail::BlobWriter>> new_blob(mail::BlobUse) override {
+    return fail(mail::Errc::no_room);
+  }
+  io::Task<Result<mail::AppendedEmail>> append(mail::EmailAppend, mail::EffectsHook) override {
+    co_return fail(mail::Errc::server_unavailable);
+  }
+};
+
+// One subscription, that anything may be done to.
+struct InstantSubscriptions final : jmap::PushSubscriptions {
+  jmap::PushSubscriptionInfo one{"p1", "device", std::nullopt, std::nullopt, std::nullopt};
+
+  io::Task<std::vector<jmap::PushSubscriptionInfo>> all() override {
+    co_return std::vector<jmap::PushSubscriptionInfo>{one};
+  }
+  io::Task<Outcome> create(jmap::NewPushSubscription subscription) override {
+    one.types = std::move(subscription.types);
+    one.expires = subscription.expires;
+    co_return one;
+  }
+  io::Task<Outcome> update(std::string, jmap::PushSubscriptionPatch patch) override {
+    if (patch.types) one.types = std::move(*patch.types);
+    one.expires = 1;
+    co_return one;
+  }
+  io::Task<mail::SetOutcome> destroy(std::string) override { co_return mail::SetOutcome{true, {}, {}, {}}; }
 };
 
 struct Harness {
@@ -108,8 +181,11 @@ struct Harness {
   std::optional<jmap::ApiResponse> response;
 
   io::Task<> ask(std::string body) {
-    response =
-        co_await jmap::handle_api_request(std::move(body), jmap::CallContext{store, "A1", limits, {}, "s"});
+    jmap::CallContext context{store, "A1", limits, {}, "s"};
+    context.features.quota = true;
+    InstantSubscriptions subscriptions;
+    context.push_subscriptions = &subscriptions;
+    response = co_await jmap::handle_api_request(std::move(body), std::move(context));
   }
 };
 
@@ -144,9 +220,11 @@ void check_answer(const jmap::ApiResponse& response) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   static constexpr std::string_view methods[] = {
-      "", "Core/echo", "Mailbox/get", "Email/get", "Email/query", "Email/set", "Thread/get"};
+      "",          "Core/echo",     "Mailbox/get",       "Email/get",     "Email/query",
+      "Email/set", "Thread/get",    "SearchSnippet/get", "Mailbox/query", "Mailbox/set",
+      "Quota/get", "Quota/changes", "Quota/query"};
   if (size == 0) return 0;
-  // The first octet says what the rest is: a whole request, or the arguments of one method. '0' to '6'.
+  // The first octet says what the rest is: a whole request, or the arguments of one method. '0' to '<'.
   const auto method = methods[(bytes[0] - '0') % std::size(methods)];
   const std::string_view input(reinterpret_cast<const char*>(bytes) + 1, size - 1);
   static Harness harness;

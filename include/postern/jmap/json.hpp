@@ -22,6 +22,31 @@ inline constexpr std::size_t parse_spare_bytes = 4;
 // says whether it is JSON. Text with room for parse_spare_bytes is not copied anywhere.
 void parse_in_place(std::string& text, rapidjson::Document& document);
 
+// What parsing a text will need, without parsing it. Of any text; of JSON, `depth` is how deep its arrays and objects
+// are nested, and `values` at least how many values and names of members it holds.
+struct JsonShape {
+  std::size_t depth = 0, values = 0;
+};
+JsonShape json_shape(std::string_view json);
+
+// A text together with what was parsed of it in place. Values stay valid as long as it lives.
+class JsonText {
+ public:
+  enum class Source : std::uint8_t {
+    client,      // by parse_in_place(), which see
+    json_writer  // made by a JsonWriter, and taken as it is
+  };
+  JsonText(std::string text, Source source);
+  JsonText(const JsonText&) = delete;
+  JsonText& operator=(const JsonText&) = delete;
+  rapidjson::Document& document() { return document_; }
+
+ private:
+  std::string text_;
+  rapidjson::MemoryPoolAllocator<> pool_;  // takes pieces that fit the text, instead of 64 KB at a time
+  rapidjson::Document document_;
+};
+
 namespace detail {
 // RapidJSON's output stream over a string.
 struct StringStream {
@@ -55,6 +80,8 @@ class JsonWriter {
   void null() { writer_.Null(); }
   // A whole value that is JSON already, such as a cached fragment. Not looked at.
   void raw(std::string_view json) { writer_.raw(json); }
+  // The same, in pieces: what is appended to the string that comes back, before anything else is written.
+  std::string& raw_value() { return writer_.raw_value(); }
   void value(const rapidjson::Value& value);
 
   void member(std::string_view name, std::string_view value) { key(name), string(value); }
@@ -73,6 +100,7 @@ class JsonWriter {
     explicit Writer(detail::StringStream& stream)
         : rapidjson::Writer<detail::StringStream>(stream, nullptr, 16) {}
     void raw(std::string_view json);
+    std::string& raw_value();
     void escaped(std::string_view valid_utf8);
   };
   detail::StringStream stream_;

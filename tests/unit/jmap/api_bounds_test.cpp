@@ -20,6 +20,34 @@ TEST_F(ApiTest, CallsAreBounded) {
   EXPECT_THAT(over.body, HasSubstr("maxCallsInRequest"));
 }
 
+TEST_F(ApiTest, RequestsThatTakeLongLetOthersComeBetween) {
+  const auto request = [](std::size_t calls, std::size_t octets) {
+    std::string all;
+    for (std::size_t i = 0; i < calls; ++i)
+      all +=
+          std::string(i == 0 ? "" : ",") + R"(["Core/echo",{"a":")" + std::string(octets, 'x') + R"("},"c"])";
+    return R"({"using":["urn:ietf:params:jmap:core"],"methodCalls":[)" + all + "]}";
+  };
+  EXPECT_EQ(ask(request(4, 1)).status, 200);
+  EXPECT_EQ(turns, 0u);  // a page is done in one go
+  EXPECT_EQ(ask(request(32, 1)).status, 200);
+  EXPECT_EQ(std::exchange(turns, 0), 7u);
+  EXPECT_EQ(ask(request(3, 300'000)).status, 200);
+  EXPECT_EQ(turns, 2u);
+}
+
+TEST_F(ApiTest, CreatedIdsAreBounded) {
+  const auto with = [](std::size_t ids) {
+    std::string created;
+    for (std::size_t i = 0; i < ids; ++i) created += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":\"x\"";
+    return R"({"using":["urn:ietf:params:jmap:core"],"methodCalls":[],"createdIds":{)" + created + "}}";
+  };
+  EXPECT_EQ(ask(with(created_ids_max)).status, 200);
+  const auto over = ask(with(created_ids_max + 1));
+  EXPECT_EQ(over.status, 400);
+  EXPECT_THAT(over.body, HasSubstr("createdIds"));
+}
+
 TEST_F(ApiTest, ReferencesOfACallAreBounded) {
   const auto echo = [&](std::size_t references) {
     std::string arguments;
@@ -50,8 +78,10 @@ TEST_F(ApiTest, ResponsesThatDoubleComeToAnEnd) {
 
 TEST_F(ApiTest, FiltersAreBounded) {
   std::string deep = R"({"hasKeyword":"x"})";
-  for (std::size_t i = 0; i < mail::filter_depth_max; ++i)
+  for (std::size_t i = 1; i < mail::filter_depth_max; ++i)
     deep = R"({"operator":"NOT","conditions":[)" + deep + "]}";
+  EXPECT_THAT(call("Email/query", R"({"accountId":"A1","filter":)" + deep + "}"), HasSubstr("queryState"));
+  deep = R"({"operator":"NOT","conditions":[)" + deep + "]}";
   EXPECT_THAT(call("Email/query", R"({"accountId":"A1","filter":)" + deep + "}"),
               HasSubstr("unsupportedFilter"));
   std::string wide;
@@ -150,6 +180,35 @@ TEST_F(ApiTest, APreviewCostsABoundedPieceOfOnePart) {
     EXPECT_EQ(wanted[0].section, "1");
     EXPECT_EQ(wanted[0].octets_max, mail::preview_fetch_bytes);
   }
+}
+
+TEST_F(ApiTest, ValuesAreBounded) {
+  const auto with = [](std::size_t values) {
+    std::string many;
+    for (std::size_t i = 0; i < values; ++i) many += i == 0 ? "0" : ",0";
+    return R"({"using":["urn:ietf:params:jmap:core"],"methodCalls":[["Core/echo",{"a":[)" + many +
+           R"(]},"c"]]})";
+  };
+  const auto envelope = json_shape(with(1)).values - 1;
+  EXPECT_EQ(ask(with(json_values_max - envelope)).status, 200);
+  const auto over = ask(with(json_values_max - envelope + 1));
+  EXPECT_EQ(over.status, 400);
+  EXPECT_THAT(over.body, HasSubstr("too many values"));
+}
+
+// Twelve octets of a reference copy what may be a million values.
+TEST_F(ApiTest, ValuesReferredToAreBounded) {
+  std::string many;
+  for (std::size_t i = 0; i < json_values_max / 4; ++i) many += i == 0 ? "0" : ",0";
+  std::string calls = R"(["Core/echo",{"a":[)" + many + R"(]},"0"])";
+  for (int i = 1; i < 6; ++i)
+    calls += R"(,["Core/echo",{"#a":{"resultOf":"0","name":"Core/echo","path":"/a/0"}},")" +
+             std::to_string(i) + R"("])";
+  const auto response = ask(R"({"using":["urn:ietf:params:jmap:core"],"methodCalls":[)" + calls + "]}");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_THAT(response.body, HasSubstr(R"(["Core/echo",{"a":0},"3"])"));
+  EXPECT_THAT(response.body, Not(HasSubstr(R"(["Core/echo",{"a":0},"4"])")));
+  EXPECT_THAT(response.body, HasSubstr("too many values are referred to"));
 }
 
 TEST_F(ApiTest, DepthAtTheLimitIsTaken) {

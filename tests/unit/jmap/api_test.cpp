@@ -1,4 +1,6 @@
 // The JMAP request and the methods over a Mailstore of the test's own: no IMAP, no HTTP.
+#include <set>
+
 #include "postern/mail/mime/limits.hpp"
 #include "unit/jmap/api_fixture.hpp"
 
@@ -7,6 +9,16 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
+
+TEST(CreatedIds, WhatWasResolvedStaysWhatItWas) {
+  CreatedIds ids;
+  ids.add("k", "one");
+  const auto before = ids.resolve("#k");
+  ids.add("k", "two");
+  EXPECT_EQ(before, "one");
+  EXPECT_EQ(ids.resolve("#k"), "two");
+  EXPECT_EQ(ids.all().size(), 1u);
+}
 
 TEST_F(ApiTest, Echo) {
   EXPECT_EQ(call("Core/echo", R"({"a":[1,{"b":null}]})"),
@@ -208,6 +220,19 @@ TEST_F(ApiTest, NestedMultipartsHaveHeadersAndDecodedPartsTheirSize) {
   EXPECT_THAT(json, Not(HasSubstr(R"("partId":"1.1","size":5,)")));
 }
 
+TEST_F(ApiTest, CreationIdsOfEarlierRequestsAreKnownInThisOne) {
+  const auto body =
+      ask(R"({"using":["urn:ietf:params:jmap:core"],"createdIds":{"k":")" + mail::email_id(store.ids[0]) +
+          R"("},"methodCalls":[["Email/set",{"accountId":"A1","update":{"#k":{"keywords/$seen":true},)"
+          R"("#other":{}}},"c"]]})")
+          .body;
+  ASSERT_EQ(store.updates.size(), 1u);
+  EXPECT_EQ(store.updates[0].id, store.ids[0]);
+  EXPECT_THAT(body, HasSubstr(R"("updated":{")" + mail::email_id(store.ids[0]) + R"(":null})"));
+  EXPECT_THAT(body, HasSubstr(R"("notUpdated":{"#other":{"type":"notFound")"));
+  EXPECT_THAT(body, HasSubstr(R"("createdIds":{"k":")" + mail::email_id(store.ids[0]) + R"("})"));
+}
+
 TEST_F(ApiTest, SetPatches) {
   const auto id = mail::email_id(store.ids[0]);
   const auto set = [&](const std::string& patch) {
@@ -319,6 +344,40 @@ TEST(SessionResource, IsJsonAndItsStateFollowsIt) {
   limits.max_calls_in_request += 1;
   session_resource({"al\"ice", "A1", "https://x"}, limits, other);
   EXPECT_NE(state, other);
+  SessionStates states;
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(states.of({"al\"ice", "A1", "https://x"}, limits), other);
+}
+
+TEST(SessionResource, ItsStateIsAnothersWhereAnythingIsAnother) {
+  SessionStates states;
+  std::set<std::string> all;
+  for (const char* name : {"alice", "bob"})
+    for (const char* id : {"A1", "A2"})
+      for (const char* url : {"https://x", "https://y"})
+        for (const bool quota : {false, true})
+          for (const std::uint32_t calls : {1, 2}) {
+            const SessionInfo info{name, id, url, {.quota = quota}};
+            const Limits limits{.max_calls_in_request = calls};
+            std::string state;
+            session_resource(info, limits, state);
+            EXPECT_EQ(states.of(info, limits), state);
+            all.insert(state);
+          }
+  EXPECT_EQ(all.size(), 32U);
+}
+
+TEST(SessionResource, TellsEachCapabilityOfTheAccountInThreePlaces) {
+  std::string state;
+  rapidjson::Document d;
+  d.Parse(session_resource({"alice", "A1", "https://x"}, {}, state).c_str());
+  const auto& account = d["accounts"]["A1"]["accountCapabilities"];
+  ASSERT_GE(account.MemberCount(), 2U);
+  EXPECT_EQ(d["capabilities"].MemberCount(), account.MemberCount());
+  EXPECT_EQ(d["primaryAccounts"].MemberCount(), account.MemberCount());
+  for (const auto& capability : account.GetObject()) {
+    EXPECT_TRUE(d["capabilities"].HasMember(capability.name));
+    EXPECT_STREQ(d["primaryAccounts"][capability.name].GetString(), "A1");
+  }
 }
 
 }  // namespace
