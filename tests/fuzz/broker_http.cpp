@@ -1,19 +1,15 @@
 // What a web request is read for: nothing that comes from a browser gets out of its place in an answer.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
 #include "broker/http.hpp"
 #include "postern/base/encoding.hpp"
+#include "require.hpp"
 
 using namespace postern;
 using namespace postern::broker;
 
 namespace {
-
-void require(bool condition) {
-  if (!condition) std::abort();
-}
 
 bool is_field_value(std::string_view text) {
   for (char c : text)
@@ -35,9 +31,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   const auto target = split_target(head);
   require(!target.path.empty());
   head.script_name.clear();
-  for (const bool trusted : {false, true}) {
-    require(is_field_value(base_url(head, {}, trusted)));
-    require(address_matches(client_address(head, trusted), client_address(head, trusted)));
+  for (const bool trusted : {false, true}) require(is_field_value(base_url(head, {}, trusted)));
+  for (const auto& proxies : {std::vector<std::string>{}, {"192.0.2.1"}, {"0.0.0.0/0", "::/0"}}) {
+    const auto client = client_address(head, proxies);
+    require(address_matches(client, client));
   }
   if (const auto decoded = percent_decode(input))
     require(decoded->size() <= size && decoded->size() * 3 >= size);
