@@ -1,0 +1,495 @@
+// Channels at front ends as listeners of the hub, tickets, and who is watched.
+#include "broker/events.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <functional>
+
+#include "postern/base/encoding.hpp"
+
+namespace postern::broker {
+namespace {
+
+constexpr Duration housekeeping_interval_max = std::chrono::seconds(15);
+// How often a front end is asked who is still there, where nothing has been told meanwhile.
+constexpr Duration ask_interval = std::chrono::minutes(5);
+constexpr Duration session_check_interval = std::chrono::minutes(1);
+constexpr unsigned nudge_tries_max = 3;
+constexpr std::size_t channel_key_bytes = 32;
+// Of the nudges after a start: those that don't know what a nudge is have their streams ended that much later, and come
+// back by themselves.
+constexpr Duration end_unanswered_after = std::chrono::seconds(20);
+constexpr Duration ask_again_min = std::chrono::seconds(1), ask_again_max = std::chrono::seconds(30);
+constexpr unsigned asks_in_a_row = 64;
+constexpr Duration ask_pause = std::chrono::milliseconds(10);  // behind so many
+// What may wait for a front end: something for each channel, and the removal of as many that were there before.
+constexpr std::size_t jobs_per_listener = 2;
+
+}  // namespace
+
+std::string session_name(const std::optional<store::TokenHash>& session) {
+  if (!session) return {};
+  return base64url_encode({reinterpret_cast<const char*>(session->data()), session->size()});
+}
+
+void OwnWrite::begin() {
+  if (events_ == nullptr || !events_->is_running() || session_.empty() || std::exchange(begun_, true)) return;
+  events_->hub().write_begins(account_, session_);
+}
+
+OwnWrite::~OwnWrite() {
+  if (begun_ && events_->is_running()) events_->hub().write_ends(account_, session_, told);
+}
+
+Result<std::string> load_channel_key(const std::string& path, Random& random) {
+  const auto wrong = [&path](const char* what) {
+    return fail(store::Errc::io, path + ": " + what + ": " + std::strerror(errno));
+  };
+  std::string key(channel_key_bytes, '\0');
+  if (const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); fd >= 0) {
+    const auto got = ::read(fd, key.data(), key.size());
+    ::close(fd);
+    if (got == static_cast<ssize_t>(key.size())) return key;
+  }
+  random.fill({reinterpret_cast<std::uint8_t*>(key.data()), key.size()});
+  const auto fresh = path + ".new";
+  ::unlink(fresh.c_str());
+  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return wrong("can't be made");
+  const bool written = ::write(fd, key.data(), key.size()) == static_cast<ssize_t>(key.size());
+  ::close(fd);
+  if (!written || ::rename(fresh.c_str(), path.c_str()) != 0) return wrong("can't be written");
+  return key;
+}
+
+// One session's channel at one front end: a listener whose streams nginx holds.
+class EventService::Channel final : public push::Sink {
+ public:
+  Channel(EventService& service, Frontend& frontend, std::string id, std::string account_id)
+      : service_(service), frontend_(frontend), id_(std::move(id)), account_id_(std::move(account_id)) {
+    asked = service_.loop_->clock().now();
+  }
+  ~Channel() override {
+    if (listener != 0) service_.hub_->remove(listener);
+  }
+  push::ListenerId listener = 0;
+  std::optional<MonotonicTime> nobody_since;  // by what the front end has answered to what it was told
+  bool seen = false;                          // somebody was there since the channel was opened
+  MonotonicTime asked;
+
+  void tell(const push::States& states, push::TypeSet types) {
+    frontend_.publisher->put({push::PublishJob::Kind::publish, id_, account_id_, states, types});
+    asked = service_.loop_->clock().now();
+  }
+  // Is somebody there? Of several processes of nginx, the one that keeps a channel answers a GET by what it counted
+  // when a message came last (nchan 1.3.6): 0 of streams that others have opened since. The answer to a POST is right.
+  // So nobody is taken for gone by a GET alone.
+  void ask() {
+    if (nobody_since) return probe();
+    frontend_.publisher->put({push::PublishJob::Kind::ask, id_, account_id_, {}, {}});
+    asked = service_.loop_->clock().now();
+  }
+  // A StateChange that tells no state: for the sake of its answer.
+  void probe() { tell({}, {}); }
+
+ private:
+  void on_event(const push::StateEvent& event) override { tell(event.states, event.types); }
+  void on_end(push::EndReason reason) override {
+    listener = 0;
+    // nginx closes the streams of a channel that is removed. A broker that stops leaves them to the next one.
+    if (reason != push::EndReason::stopping)
+      frontend_.publisher->put({push::PublishJob::Kind::remove, id_, account_id_, {}, {}});
+    service_.loop_->post([&frontend = frontend_, id = id_, weak = std::weak_ptr(service_.listener_)] {
+      if (!weak.expired()) frontend.channels.erase(id);
+    });
+  }
+
+  EventService& service_;
+  Frontend& frontend_;
+  const std::string id_, account_id_;
+};
+
+EventService::EventService(std::shared_ptr<const Config> config, const store::SegmentWriter& segment)
+    : config_(std::move(config)), segment_(segment) {}
+
+EventService::~EventService() { shut_down(); }
+
+void EventService::start(std::vector<Shard*> shards, std::string channel_key) {
+  shards_ = std::move(shards);
+  loop_ = &shards_.front()->loop();
+  channel_key_ = std::move(channel_key);
+  const auto& push = config_->push;
+  push::HubOptions options;
+  options.coalesce = push.coalesce;
+  options.grace = push.grace;
+  options.listeners_max = push.listeners_max;
+  push::WatchPort& watch = *this;  // which only a member may say
+  hub_ = std::make_unique<push::Hub>(loop_->timers(), options, watch);
+  listener_ = std::make_shared<PushFeed::Listener>();
+  listener_->changed = [this](store::AccountKey key, const push::States& states) {
+    hub_->on_states(key, states);
+  };
+  listener_->refused = [this](store::AccountKey key) { hub_->end_account(key); };
+  for (auto* shard : shards_) {
+    feeds_.push_back(std::make_unique<PushFeed>(shard->loop(), *loop_, listener_));
+    shard->set_state_observer(feeds_.back().get());
+  }
+  push::PublishOptions publishing;
+  publishing.channels_max = std::size_t{jobs_per_listener} * push.listeners_max;
+  for (const auto& [name, settings] : push.frontends) {
+    auto& frontend = frontends_[name];
+    frontend.publisher = std::make_unique<push::Publisher>(
+        *loop_, name, *io::parse_local_http(settings.publisher), publishing,
+        [this, &frontend](const push::ChannelReport& report) { on_report(frontend, report); });
+  }
+  keep_house_later();
+  nudge_earlier_channels();
+}
+
+void EventService::observe(records::Store& store) {
+  records_ = store.on(*loop_);
+  store.observe([weak = std::weak_ptr(listener_), home = loop_](
+                    const records::Owner& owner, records::Type type, const std::string& state) {
+    push::States states;
+    states[type == records::Type::identity ? push::DataType::identity : push::DataType::email_submission] =
+        state;
+    home->post([weak, key = owner.key, states = std::move(states)] {
+      if (const auto there = weak.lock()) there->changed(key, states);
+    });
+  });
+}
+
+void EventService::listen(std::unique_ptr<io::UnixListener> listener, push::StreamHandler handler) {
+  push::StreamServerOptions options;
+  options.streams_max = config_->push.listeners_max;
+  streams_ =
+      std::make_unique<push::StreamServer>(*loop_, std::move(listener), *hub_, std::move(handler), options);
+}
+
+void EventService::shut_down() {
+  if (loop_ == nullptr) return;
+  loop_->timers().cancel(std::exchange(housekeeping_, 0));
+  listener_.reset();
+  hub_->end_all(push::EndReason::stopping);
+  streams_.reset();
+  frontends_.clear();
+  tickets_.clear();
+  hub_.reset();
+  for (auto& [key, watched] : watched_) {
+    auto* shard = shards_[key % shards_.size()];
+    shard->loop().post([account = std::move(watched.account)] { account->set_watched(false); });
+  }
+  watched_.clear();
+  loop_ = nullptr;
+}
+
+EventCounters EventService::counters() const {
+  EventCounters counters;
+  if (!hub_) return counters;
+  counters.listeners = hub_->listeners();
+  counters.accounts = hub_->accounts();
+  counters.nudges = nudges_sent_;
+  counters.tickets = tickets_.size();
+  if (streams_) counters.streams = streams_->counters();
+  for (const auto& [name, frontend] : frontends_) {
+    const auto& publisher = *frontend.publisher;
+    counters.frontends.push_back({name, frontend.channels.size(), publisher.queued(),
+                                  publisher.counters().requests, publisher.counters().failures,
+                                  publisher.counters().refused});
+  }
+  return counters;
+}
+
+// --- Watching ---
+
+void EventService::on_watch(push::AccountKey key, bool wanted) {
+  const auto it = watched_.find(key);
+  if (wanted || it == watched_.end()) return;  // watched since its states were asked for
+  // Somebody is just coming; the housekeeping looks again.
+  if (loop_->clock().now() - it->second.since < ticket_lifetime) return;
+  auto* shard = shards_[key % shards_.size()];
+  shard->loop().post([account = std::move(it->second.account)] { account->set_watched(false); });
+  watched_.erase(it);
+}
+
+io::Task<Result<push::States>> EventService::states_of_account(EventOwner owner) {
+  if (!hub_) co_return fail(io::Errc::closed);
+  hub_->expect(owner.key);
+  auto& shard = *shards_[owner.key % shards_.size()];
+  auto& watched = watched_[owner.key];
+  watched.since = loop_->clock().now();
+  // Closed and opened anew since.
+  const auto before =
+      watched.account == owner.account ? nullptr : std::exchange(watched.account, owner.account);
+  auto states = co_await on_loop(shard.loop(), *loop_,
+                                 [account = owner.account, before]() -> io::Task<Result<push::States>> {
+                                   if (before) before->set_watched(false);
+                                   account->set_watched(true);
+                                   co_return states_of(*account);
+                                 });
+  if (!states || !listener_ || !records_) co_return states;
+  // Without them the rest is still worth telling.
+  const auto recorded = co_await records_->states({owner.key, owner.account->login()});
+  if (recorded) {
+    (*states)[push::DataType::identity] = recorded->identity;
+    (*states)[push::DataType::email_submission] = recorded->submission;
+  }
+  co_return states;
+}
+
+// --- Channels ---
+
+io::Task<Result<std::string>> EventService::open_channel(std::string name, EventOwner owner, bool fresh) {
+  const auto id = push::channel_id(channel_key_, owner.key, owner.session + " " + name);
+  const auto account_id = mail::account_id(owner.key);
+  if (!frontends_.at(name).publisher->takes_asks())
+    co_return fail(io::Errc::timeout, "others wait for its answer already");
+  auto states = co_await states_of_account(owner);
+  if (!states) co_return fail(states.error());
+  if (!listener_) co_return fail(io::Errc::closed);
+  auto& frontend = frontends_.at(name);  // there while the listener is
+  auto it = frontend.channels.find(id);
+  const bool known = it != frontend.channels.end();
+  push::PublishJob job{push::PublishJob::Kind::ask, id, account_id, *states, push::TypeSet::all()};
+  if (fresh || !known) job.kind = push::PublishJob::Kind::publish;
+  auto report = co_await frontend.publisher->ask_now(job);
+  if (!listener_) co_return fail(io::Errc::closed);
+  if (report && !report->exists) {
+    job.kind = push::PublishJob::Kind::publish;
+    report = co_await frontend.publisher->ask_now(job);
+    if (!listener_) co_return fail(io::Errc::closed);
+  }
+  if (!report) co_return fail(report.error());
+  frontend.publisher->retry_now();
+  it = frontend.channels.find(id);
+  if (it == frontend.channels.end()) {
+    it = frontend.channels.emplace(id, std::make_unique<Channel>(*this, frontend, id, account_id)).first;
+    push::ListenerOptions options;
+    options.account = owner.key;
+    options.session = owner.session;
+    options.known = *states;
+    const auto listener = hub_->add(std::move(options), *states, *it->second);
+    if (!listener) {
+      frontend.channels.erase(it);
+      co_return fail(mail::Errc::too_large, "too many listen");
+    }
+    it->second->listener = *listener;
+  } else if (job.kind == push::PublishJob::Kind::publish) {
+    // The front end took its time, and something newer may have overtaken this: it is to be the channel's last word.
+    const auto now = hub_->note(owner.key, *states);
+    if (const auto later = push::changed_types(*states, now); !later.empty()) it->second->tell(now, later);
+  }
+  it->second->nobody_since.reset();
+  it->second->seen = false;
+  it->second->asked = loop_->clock().now();
+  if (nudges_) nudges_->came(id);
+  co_return id;
+}
+
+void EventService::on_report(Frontend& frontend, const push::ChannelReport& report) {
+  const auto it = frontend.channels.find(report.channel);
+  if (it == frontend.channels.end() || report.kind == push::PublishJob::Kind::remove) return;
+  auto& channel = *it->second;
+  const auto now = loop_->clock().now();
+  loop_->logger().debug("channel",
+                        {{"exists", report.exists ? "yes" : "no"},
+                         {"subscribers", report.subscribers},
+                         {"request", report.kind == push::PublishJob::Kind::ask ? "ask" : "publish"}});
+  if (report.subscribers > 0) {
+    channel.nobody_since.reset();
+    channel.seen = true;
+  } else if (report.kind == push::PublishJob::Kind::ask) {
+    channel.probe();
+  } else if (!channel.nobody_since) {
+    channel.nobody_since = now;
+  } else if (now - *channel.nobody_since >= config_->push.grace) {
+    drop_channel(frontend, report.channel);
+  }
+}
+
+bool EventService::has_frontend(const std::string& name) const { return frontends_.contains(name); }
+
+void EventService::drop_channel(Frontend& frontend, const std::string& id) {
+  frontend.publisher->put({push::PublishJob::Kind::remove, id, {}, {}, {}});
+  frontend.channels.erase(id);
+}
+
+void EventService::keep_house_later() {
+  const auto interval = std::min(housekeeping_interval_max, config_->push.grace);
+  housekeeping_ = loop_->timers().add_after(interval, [this] { keep_house(); });
+}
+
+void EventService::keep_house() {
+  keep_house_later();
+  const auto now = loop_->clock().now();
+  tickets_.forget_old(now);
+  // An account that was asked about for a stream that never came.
+  std::vector<store::AccountKey> unheard;
+  for (const auto& [key, watched] : watched_)
+    if (now - watched.since > 2 * ticket_lifetime && !hub_->is_watched(key)) unheard.push_back(key);
+  for (const auto key : unheard) on_watch(key, false);
+  if (now - sessions_checked_ >= session_check_interval) {
+    sessions_checked_ = now;
+    end_dead_sessions();
+  }
+  for (auto& [name, frontend] : frontends_) {
+    for (auto& [id, channel] : frontend.channels) {
+      const bool unsure = channel->nobody_since || !channel->seen;
+      const auto interval = unsure ? config_->push.grace : ask_interval;
+      if (now - channel->asked >= interval) channel->ask();
+    }
+  }
+}
+
+void EventService::end_session(store::AccountKey account, const std::string& session) {
+  if (!hub_) return;
+  hub_->end_session(account, session);
+  const auto it = guests_.find({account, session});
+  if (it == guests_.end()) return;
+  for (auto* guest : std::vector(it->second)) guest->on_session_end();
+}
+
+void EventService::attach(store::AccountKey account, const std::string& session, SessionGuest& guest) {
+  auto& guests = guests_[{account, session}];
+  guests.push_back(&guest);
+  if (guests.size() <= guests_per_session_max) return;
+  auto* oldest = guests.front();
+  guests.erase(guests.begin());
+  oldest->on_crowded_out();
+}
+
+void EventService::detach(store::AccountKey account, const std::string& session, SessionGuest& guest) {
+  const auto it = guests_.find({account, session});
+  if (it == guests_.end()) return;
+  std::erase(it->second, &guest);
+  if (it->second.empty()) guests_.erase(it);
+}
+
+// Those that have run out, or were ended in whatever way: their streams end, and the next one is answered 401.
+void EventService::end_dead_sessions() {
+  auto all = hub_->sessions();
+  for (const auto& [name, guests] : guests_) all.push_back(name);
+  for (const auto& [account, session] : all) {
+    const auto octets = base64url_decode(session);
+    store::TokenHash hash{};
+    if (session.empty() || !octets || octets->size() != hash.size()) continue;
+    std::memcpy(hash.data(), octets->data(), hash.size());
+    if (!segment_.find_session(hash)) end_session(account, session);
+  }
+}
+
+// --- After a start ---
+//
+// nginx still holds the streams of an earlier broker, but the credentials are sealed under tokens that only browsers
+// have. So each of those channels is nudged, and its client's next request unseals them and has the account watched
+// again. As many at once as may sign in to the IMAP server at once (`logins_in_flight`).
+
+// Whose channels there may be: those of all sessions that live, the one used last first, and of all people who may have
+// come without one.
+void EventService::nudge_earlier_channels() {
+  if (frontends_.empty()) return;
+  std::vector<std::pair<std::int64_t, Earlier>> found;
+  segment_.for_each_session([&](const store::SessionRecord& record) {
+    found.push_back({record.last_used, {record.account, session_name(record.token_hash)}});
+  });
+  segment_.for_each_usage(
+      [&](const store::UsageRecord& record) { found.push_back({0, {record.account, {}}}); });
+  std::ranges::sort(found, std::greater{}, [](const auto& one) { return one.first; });
+  auto earlier = std::make_shared<std::vector<Earlier>>();
+  earlier->reserve(found.size());
+  for (auto& [used, one] : found) earlier->push_back(std::move(one));
+  if (earlier->empty()) return;
+  nudges_ = std::make_shared<NudgePace>(*loop_, config_->imap.logins_in_flight);
+  for (const auto& [name, frontend] : frontends_)
+    loop_->spawn(nudge_frontend(name, earlier, nudges_, listener_));
+}
+
+// Whether there is such a channel. nullopt: the service has ended meanwhile.
+io::Task<std::optional<bool>> EventService::ask_until_told(Frontend& frontend, io::HttpClient& client,
+                                                           std::string id,
+                                                           std::weak_ptr<PushFeed::Listener> alive) {
+  auto* loop = loop_;
+  for (auto pause = ask_again_min;; pause = std::min(pause * 2, ask_again_max)) {
+    auto report = co_await frontend.publisher->ask_by(client, {push::PublishJob::Kind::ask, id, {}, {}, {}});
+    if (alive.expired()) co_return std::nullopt;
+    if (report) co_return report->exists;
+    co_await loop->sleep(pause);
+    if (alive.expired()) co_return std::nullopt;
+  }
+}
+
+// Whether somebody may have heard it, also where the front end doesn't say: their stream ends in either case. nullopt:
+// the service has ended meanwhile.
+io::Task<std::optional<bool>> EventService::nudge(Frontend& frontend, io::HttpClient& client, std::string id,
+                                                  std::weak_ptr<PushFeed::Listener> alive) {
+  auto* loop = loop_;
+  for (unsigned i = 0; i < nudge_tries_max && !frontend.channels.contains(id); ++i) {
+    if (i > 0) co_await loop->sleep(ask_again_min);
+    if (alive.expired()) co_return std::nullopt;
+    auto report =
+        co_await frontend.publisher->ask_by(client, {push::PublishJob::Kind::nudge, id, {}, {}, {}});
+    if (alive.expired()) co_return std::nullopt;
+    if (report) co_return report->subscribers > 0;
+  }
+  co_return !frontend.channels.contains(id);
+}
+
+io::Task<> EventService::nudge_frontend(std::string name, std::shared_ptr<const std::vector<Earlier>> earlier,
+                                        std::shared_ptr<NudgePace> pace,
+                                        std::weak_ptr<PushFeed::Listener> alive) {
+  auto* loop = loop_;
+  auto& frontend = frontends_.at(name);  // there while the listener is alive
+  const auto client = frontend.publisher->connection();
+  std::vector<std::string> nudged;
+  unsigned asks = 0;
+  for (const auto& [account, session] : *earlier) {
+    const auto id = push::channel_id(channel_key_, account, fmt::format("{} {}", session, name));
+    if (++asks % asks_in_a_row == 0) co_await loop->sleep(ask_pause);
+    if (alive.expired()) co_return;
+    if (frontend.channels.contains(id)) continue;  // back already
+    const auto exists = co_await ask_until_told(frontend, *client, id, alive);
+    if (!exists) co_return;
+    // Whether somebody listens, only the answer to the nudge says (Channel::ask()).
+    if (!*exists || frontend.channels.contains(id)) continue;
+    co_await pace->turn(id);
+    if (alive.expired()) co_return;
+    const auto heard = co_await nudge(frontend, *client, id, alive);
+    if (!heard) co_return;
+    if (*heard) {
+      nudged.push_back(id);
+      ++nudges_sent_;
+    } else {
+      pace->came(id);
+    }
+  }
+  if (nudged.empty()) co_return;
+  loop->logger().info("channels of an earlier broker nudged",
+                      {{"frontend", name}, {"channels", nudged.size()}});
+  co_await loop->sleep(end_unanswered_after);
+  for (const auto& id : nudged) {
+    if (alive.expired()) co_return;
+    if (frontend.channels.contains(id)) continue;
+    co_await pace->turn(id);
+    if (alive.expired()) co_return;
+    if (!frontend.channels.contains(id))
+      frontend.publisher->put({push::PublishJob::Kind::remove, id, {}, {}, {}});
+  }
+}
+
+// --- Tickets ---
+
+std::string EventService::make_ticket(Admission admission) {
+  return tickets_.make(std::move(admission), loop_->clock().now(), loop_->random());
+}
+
+std::optional<EventService::Admission> EventService::redeem(const std::string& ticket) {
+  return tickets_.redeem(ticket, loop_->clock().now());
+}
+
+}  // namespace postern::broker
