@@ -3,19 +3,17 @@
 
 #include <grp.h>
 #include <pwd.h>
-#include <sys/stat.h>
 
 #include <algorithm>
-#include <charconv>
 #include <fstream>
-#include <functional>
-#include <limits>
 #include <map>
 #include <sstream>
 #include <toml++/toml.h>
 
+#include "broker/config_binders.hpp"
+#include "broker/config_limits.hpp"
+#include "broker/config_smtp.hpp"
 #include "broker/http.hpp"
-#include "broker/metrics.hpp"
 #include "postern/base/encoding.hpp"
 #include "postern/io/stream.hpp"
 #include "postern/io/unix_path.hpp"
@@ -24,11 +22,6 @@ namespace postern::broker {
 namespace {
 
 using namespace std::chrono_literals;
-
-// Returns what is wrong with a value, or nothing.
-using Wrong = std::optional<std::string>;
-using Binder = std::function<Wrong(const toml::node&)>;
-using Section = std::map<std::string, Binder, std::less<>>;
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -56,154 +49,34 @@ std::string nearest(std::string_view name, const Map& known) {
   return best;
 }
 
-struct Unit {
-  std::string_view name;
-  std::uint64_t factor;
-};
-
-// "64MB": digits and one of the units.
-std::optional<std::uint64_t> with_unit(std::string_view text, std::initializer_list<Unit> units) {
-  std::uint64_t number = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{}) return std::nullopt;
-  const auto rest = trim_ascii(text.substr(static_cast<std::size_t>(end - text.data())));
-  for (const auto& unit : units)
-    if (unit.name == rest) {
-      if (number > std::numeric_limits<std::uint64_t>::max() / unit.factor) return std::nullopt;
-      return number * unit.factor;
-    }
-  return std::nullopt;
+// What isn't said of the server for scripts is as with the IMAP server.
+void inherit_from_imap(sieve::ServerOptions& sieve, const session::ServerOptions& imap,
+                       const toml::table& parsed) {
+  auto& server = sieve.server;
+  const auto* given = parsed["sieve"].as_table();
+  const auto is_given = [&](std::string_view key) { return given != nullptr && given->contains(key); };
+  const auto& tls = imap.tls_options;
+  if (!is_given("ca_file")) server.tls_options.ca_file = tls.ca_file;
+  // Whose certificate a pin is, is said with the pin.
+  const bool same_host = iequals_ascii(server.endpoint.host, imap.endpoint.host);
+  if (!is_given("pins") && same_host) server.tls_options.pins_sha256 = tls.pins_sha256;
+  if (!is_given("verify") && same_host) server.tls_options.verify = tls.verify;
+  server.tls_options.min_version = tls.min_version;
+  server.allow_plaintext = imap.allow_plaintext;
+  server.oauth_mechanism = imap.oauth_mechanism;
+  server.master_user_format = imap.master_user_format;
 }
 
-Binder text(std::string& out) {
-  return [&out](const toml::node& node) -> Wrong {
-    const auto* value = node.as_string();
-    if (value == nullptr) return "must be a string";
-    out = value->get();
-    if (out.find('\0') != std::string::npos) return "must not hold a NUL";
-    return {};
-  };
-}
-
-Binder texts(std::vector<std::string>& out) {
-  return [&out](const toml::node& node) -> Wrong {
-    const auto* array = node.as_array();
-    if (array == nullptr) return "must be an array of strings";
-    out.clear();
-    for (const auto& item : *array) {
-      if (!item.is_string()) return "must be an array of strings";
-      out.push_back(item.as_string()->get());
-    }
-    return {};
-  };
-}
-
-Binder listen_address(std::string& out) {
-  return [&out](const toml::node& node) -> Wrong {
-    if (auto wrong = text(out)(node)) return wrong;
-    if (out.empty()) return {};
-    if (auto usable = check_listen(out); !usable) return usable.error().context;
-    return {};
-  };
-}
-
-Binder boolean(bool& out) {
-  return [&out](const toml::node& node) -> Wrong {
-    if (!node.is_boolean()) return "must be true or false";
-    out = node.as_boolean()->get();
-    return {};
-  };
-}
-
-template <typename T>
-Binder number(T& out, std::uint64_t min, std::uint64_t max) {
-  return [&out, min, max](const toml::node& node) -> Wrong {
-    const auto* value = node.as_integer();
-    const bool fits = value != nullptr && value->get() >= 0 &&
-                      static_cast<std::uint64_t>(value->get()) >= min &&
-                      static_cast<std::uint64_t>(value->get()) <= max;
-    if (!fits) return "must be a number from " + std::to_string(min) + " to " + std::to_string(max);
-    out = static_cast<T>(value->get());
-    return {};
-  };
-}
-
-Binder duration(Duration& out, Duration min, Duration max) {
-  return [&out, min, max](const toml::node& node) -> Wrong {
-    const auto* value = node.as_string();
-    std::optional<std::uint64_t> ms;
-    if (value != nullptr)
-      ms = with_unit(value->get(),
-                     {{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}});
-    const auto in_ms = [](Duration d) {
-      return std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
-    };
-    if (!ms || *ms < static_cast<std::uint64_t>(in_ms(min)) || *ms > static_cast<std::uint64_t>(in_ms(max)))
-      return "must be a duration such as \"500ms\", \"30s\", \"5m\", \"12h\" or \"30d\", from " +
-             std::to_string(in_ms(min)) + "ms to " + std::to_string(in_ms(max)) + "ms";
-    out = std::chrono::milliseconds(*ms);
-    return {};
-  };
-}
-
-template <typename T>
-Binder size(T& out, std::uint64_t min, std::uint64_t max) {
-  return [&out, min, max](const toml::node& node) -> Wrong {
-    std::optional<std::uint64_t> bytes;
-    if (const auto* plain = node.as_integer(); plain != nullptr && plain->get() >= 0)
-      bytes = static_cast<std::uint64_t>(plain->get());
-    if (const auto* value = node.as_string(); value != nullptr)
-      bytes = with_unit(value->get(), {{"B", 1},
-                                       {"kB", 1'000},
-                                       {"KB", 1'000},
-                                       {"MB", 1'000'000},
-                                       {"GB", 1'000'000'000},
-                                       {"KiB", 1ull << 10},
-                                       {"MiB", 1ull << 20},
-                                       {"GiB", 1ull << 30}});
-    if (!bytes || *bytes < min || *bytes > max)
-      return "must be a size such as \"64MB\", from " + std::to_string(min) + " to " + std::to_string(max) +
-             " octets";
-    out = static_cast<T>(*bytes);
-    return {};
-  };
-}
-
-Binder mode(std::uint32_t& out) {
-  return [&out](const toml::node& node) -> Wrong {
-    const auto* value = node.as_string();
-    const std::string digits = value == nullptr ? "" : value->get();
-    if (digits.size() < 3 || digits.size() > 4 || digits.find_first_not_of("01234567") != std::string::npos)
-      return "must be a file mode in octal digits, such as \"0660\"";
-    out = static_cast<std::uint32_t>(std::stoul(digits, nullptr, 8));
-    return {};
-  };
-}
-
-template <typename E>
-Binder choice(E& out, std::vector<std::pair<std::string_view, E>> choices) {
-  return [&out, choices = std::move(choices)](const toml::node& node) -> Wrong {
-    std::string all;
-    for (const auto& [name, value] : choices) {
-      if (node.is_string() && node.as_string()->get() == name) {
-        out = value;
-        return {};
-      }
-      all += (all.empty() ? "\"" : ", \"") + std::string(name) + "\"";
-    }
-    return "must be one of " + all;
-  };
-}
-
-std::map<std::string, Section, std::less<>> sections_of(Config& c, bool& port_given) {
+Sections sections_of(Config& c, bool& port_given) {
   using session::OauthMechanism;
   using session::PasswordMechanism;
   using session::TlsMode;
   auto& imap = c.imap;
-  std::map<std::string, Section, std::less<>> all;
+  Sections all;
   all["server"] = {{"user", text(c.server.user)},
                    {"group", text(c.server.group)},
                    {"runtime_dir", text(c.server.runtime_dir)},
+                   {"state_dir", text(c.server.state_dir)},
                    {"pid_file", text(c.server.pid_file)},
                    {"shards", number(c.server.shards, 1, 64)},
                    {"stop_grace", duration(c.server.stop_grace, 0s, 10min)}};
@@ -253,6 +126,18 @@ std::map<std::string, Section, std::less<>> sections_of(Config& c, bool& port_gi
       {"backoff_min", duration(imap.backoff_min, 10ms, 1min)},
       {"backoff_max", duration(imap.backoff_max, 100ms, 1h)},
       {"backoff_wait_max", duration(imap.backoff_wait_max, 0s, 1min)}};
+  auto& scripts = c.sieve.server;
+  all["sieve"] = {{"host", text(scripts.endpoint.host)},
+                  {"port", number(scripts.endpoint.port, 1, 65'535)},
+                  {"tls", choice(scripts.tls, {{"starttls", TlsMode::starttls},
+                                               {"implicit", TlsMode::implicit},
+                                               {"none", TlsMode::none}})},
+                  {"ca_file", text(scripts.tls_options.ca_file)},
+                  {"pins", texts(scripts.tls_options.pins_sha256)},
+                  {"verify", boolean(scripts.tls_options.verify)},
+                  {"connect_timeout", duration(scripts.connect_timeout, 100ms, 5min)},
+                  {"use_timeout", duration(c.sieve.use_timeout, 1s, 5min)},
+                  {"connections_max", number(c.sieve.connections_max, 1, 1'000)}};
   all["ipc"] = {{"socket", text(c.ipc.socket)},
                 {"socket_mode", mode(c.ipc.socket_mode)},
                 {"socket_group", text(c.ipc.socket_group)},
@@ -276,6 +161,7 @@ std::map<std::string, Section, std::less<>> sections_of(Config& c, bool& port_gi
                  {"lowercase_login", boolean(c.auth.lowercase_login)}};
   all["segment"] = {{"path", text(c.segment.path)},
                     {"sessions_max", number(c.segment.sessions_max, 16, 4'000'000)},
+                    {"sessions_per_account_max", number(c.segment.sessions_per_account_max, 1, 100'000)},
                     {"accounts_max", number(c.segment.accounts_max, 16, 4'000'000)},
                     {"redirects_max", number(c.segment.redirects_max, 16, 16'000'000)},
                     {"mode", mode(c.segment.mode)}};
@@ -287,14 +173,46 @@ std::map<std::string, Section, std::less<>> sections_of(Config& c, bool& port_gi
   all["mail"] = {{"mailbox_list_fresh", duration(c.mail.mailbox_list_fresh, 0s, 1h)},
                  {"fill_messages", number(c.mail.fill_messages, 100, 1'000'000)},
                  {"fetch_messages", number(c.mail.fetch_messages, 10, 100'000)}};
+  add_smtp_section(all, c.smtp);
   all["jmap"] = {{"max_size_upload", size(c.jmap.max_size_upload, 0, tib)},
+                 {"max_size_attachments_per_email", size(c.jmap.max_size_attachments_per_email, 0, tib)},
                  {"max_concurrent_upload", number(c.jmap.max_concurrent_upload, 1, 1'000)},
                  {"max_size_request", size(c.jmap.max_size_request, 10'000, 1ull << 30)},
+                 {"request_bytes_total", size(c.request_bytes_total, 10'000'000, tib)},
                  {"max_concurrent_requests", number(c.jmap.max_concurrent_requests, 1, 10'000)},
                  {"max_calls_in_request", number(c.jmap.max_calls_in_request, 1, 10'000)},
                  {"max_objects_in_get", number(c.jmap.max_objects_in_get, 1, 100'000)},
                  {"max_objects_in_set", number(c.jmap.max_objects_in_set, 1, 100'000)},
                  {"query_ids_max", number(c.jmap.query_ids_max, 10, 1'000'000)}};
+  all["push"] = {{"enabled", boolean(c.push.enabled)},
+                 {"socket", text(c.push.socket)},
+                 {"socket_mode", mode(c.push.socket_mode)},
+                 {"stream_location", location(c.push.stream_location)},
+                 {"coalesce", duration(c.push.coalesce, 0s, 10s)},
+                 {"grace", duration(c.push.grace, 1s, 1h)},
+                 {"poll_min", duration(c.mail.watch_poll_min, 5s, 1h)},
+                 {"poll_max", duration(c.mail.watch_poll_max, 5s, 24h)},
+                 {"listeners_max", number(c.push.listeners_max, 10, 1'000'000)},
+                 {"web_socket", boolean(c.push.web_socket)},
+                 {"frontends", frontends(c.push.frontends)}};
+  all["webpush"] = {{"enabled", boolean(c.webpush.enabled)},
+                    {"allow", push_targets(c.webpush.allow)},
+                    {"ca_file", text(c.webpush.ca_file)},
+                    {"contact", text(c.webpush.contact)},
+                    {"lifetime_max", duration(c.webpush.lifetime_max, 48h, 24h * 365)},
+                    {"ttl", duration(c.webpush.ttl, 0s, 24h * 28)},
+                    {"interval", duration(c.webpush.interval, 0s, 1h)},
+                    {"connect_timeout", duration(c.webpush.connect_timeout, 100ms, 5min)},
+                    {"timeout", duration(c.webpush.timeout, 1s, 5min)},
+                    {"subscriptions_per_account", number(c.webpush.subscriptions_per_account, 1, 1'000)},
+                    {"subscriptions_max", number(c.webpush.subscriptions_max, 1, 1'000'000)}};
+  all["uploads"] = {{"directory", text(c.uploads.directory)},
+                    {"account_bytes", size(c.uploads.account_bytes, 1'000, tib)},
+                    {"total_bytes", size(c.uploads.total_bytes, 1'000, tib)},
+                    {"lifetime", duration(c.uploads.lifetime, 1min, 24h * 30)}};
+  all["limits"] = limits_section(c.limits);
+  all["plans"] = {};  // read by read_plans()
+  all["throttle"] = throttle_section(c.throttle);
   all["control"] = {{"socket", text(c.control.socket)}, {"socket_mode", mode(c.control.socket_mode)}};
   all["metrics"] = {{"listen", listen_address(c.metrics.listen)}};
   return all;
@@ -309,35 +227,34 @@ bool is_loopback_host(std::string_view host) {
   return host == "localhost" || address_matches("127.0.0.0/8", host) || address_matches("::1", host);
 }
 
-// The master user's password: one line in a file that nobody else may read.
-Wrong read_master_password(AuthConfig& auth) {
-  struct stat info{};
-  if (stat(auth.master_password_file.c_str(), &info) != 0)
-    return "can't be read: " + std::string(std::strerror(errno));
-  if ((info.st_mode & 0077) != 0) return "must not be readable by group or others (chmod 0600)";
-  std::ifstream file(auth.master_password_file);
-  std::string line;
-  if (!std::getline(file, line) || line.empty()) return "is empty";
-  auth.master_password = Secret(line);
-  wipe(line.data(), line.size());
+// A server that credentials go to: nobody else may read them, or take its place.
+Wrong insecure(const session::ServerOptions& server, const std::string& section) {
+  if (server.allow_plaintext || is_loopback_host(server.endpoint.host)) return {};
+  if (server.tls == session::TlsMode::none)
+    return section + " tls = \"none\" would send passwords in the clear to " + server.endpoint.host +
+           ": it is for loopback only, unless allow_plaintext = true";
+  if (!server.tls_options.verify && server.tls_options.pins_sha256.empty())
+    return section + " verify = false needs pins, or allow_plaintext = true: anybody could be the server";
   return {};
 }
 
 // What no single value can be blamed for.
 Wrong conflict_in(Config& c) {
   if (c.imap.endpoint.host.empty()) return "[imap] host is missing";
-  if (c.imap.tls == session::TlsMode::none && !c.imap.allow_plaintext &&
-      !is_loopback_host(c.imap.endpoint.host))
-    return "[imap] tls = \"none\" would send passwords in the clear to " + c.imap.endpoint.host +
-           ": it is for loopback only, unless allow_plaintext = true";
-  if (!c.imap.tls_options.verify && c.imap.tls_options.pins_sha256.empty() &&
-      c.imap.tls != session::TlsMode::none && !c.imap.allow_plaintext &&
-      !is_loopback_host(c.imap.endpoint.host))
-    return "[imap] verify = false needs pins, or allow_plaintext = true: anybody could be the server";
+  if (auto wrong = insecure(c.imap, "[imap]")) return wrong;
+  if (auto wrong = insecure(c.sieve.server, "[sieve]"); wrong && !c.sieve.server.endpoint.host.empty())
+    return wrong;
+  if (auto wrong = conflict_in(c.smtp, is_loopback_host(c.smtp.server.endpoint.host))) return wrong;
   if (auto usable = io::check_unix_path(c.ipc.socket); !usable)
     return "[ipc] socket " + usable.error().context;
   if (auto usable = io::check_unix_path(c.control.socket); !usable)
     return "[control] socket " + usable.error().context;
+  if (auto usable = io::check_unix_path(c.push.socket); !usable)
+    return "[push] socket " + usable.error().context;
+  if (c.mail.watch_poll_min > c.mail.watch_poll_max) return "[push] poll_min is larger than poll_max";
+  if (const auto& contact = c.webpush.contact;
+      !contact.empty() && !contact.starts_with("mailto:") && !contact.starts_with("https://"))
+    return "[webpush] contact must be mailto:ADDRESS or https://...";
   if (c.imap.backoff_min > c.imap.backoff_max) return "[imap] backoff_min is larger than backoff_max";
   if (c.auth.session_idle > c.auth.session_max) return "[auth] session_idle is larger than session_max";
   if (c.http.cookie_name.starts_with("__") && !c.http.cookie_secure)
@@ -357,7 +274,8 @@ Wrong conflict_in(Config& c) {
   if (c.auth.trust_remote_user && (c.auth.master_user.empty() || c.auth.master_password_file.empty()))
     return "[auth] trust_remote_user needs master_user and master_password_file";
   if (!c.auth.master_password_file.empty())
-    if (auto wrong = read_master_password(c.auth)) return "[auth] master_password_file " + *wrong;
+    if (auto wrong = read_secret(c.auth.master_password_file, c.auth.master_password))
+      return "[auth] master_password_file " + *wrong;
   if (!c.auth.basic && !c.auth.login && !c.auth.oauth && !c.auth.trust_remote_user)
     return "[auth] nobody could sign in: basic, login, oauth and trust_remote_user are all off";
   return {};
@@ -396,6 +314,11 @@ Result<Config> parse_config(std::string_view source, const std::string& file) {
   for (const auto& [name, node] : parsed) {
     auto section = sections.find(name.str());
     const auto* table = node.as_table();
+    if (name.str() == "plans" && table != nullptr) {
+      if (auto wrong = read_plans(*table, config.limits))
+        return refuse(ConfigErrc::bad_value, file, wrong->where, wrong->what);
+      continue;
+    }
     if (section == sections.end() || table == nullptr) {
       auto near = nearest(name.str(), sections);
       return refuse(ConfigErrc::unknown_key, file, name.source(),
@@ -419,14 +342,25 @@ Result<Config> parse_config(std::string_view source, const std::string& file) {
     section << *node.as_table();
     config.written[std::string(name.str())] = section.str();
   }
+  finish_smtp(config.smtp);
   if (!port_given) config.imap.endpoint.port = config.imap.tls == session::TlsMode::implicit ? 993 : 143;
+  inherit_from_imap(config.sieve, config.imap, parsed);
   const auto in_runtime_dir = [&](std::string& path, const char* name) {
     if (path.empty()) path = config.server.runtime_dir + "/" + name;
   };
   in_runtime_dir(config.ipc.socket, "broker.sock");
   in_runtime_dir(config.segment.path, "segment");
   in_runtime_dir(config.control.socket, "control.sock");
+  in_runtime_dir(config.push.socket, "events.sock");
   if (auto wrong = conflict_in(config)) return fail(ConfigErrc::conflict, file + ": " + *wrong);
+  const auto place_in_limits = [&](std::string_view key) {
+    const auto* table = parsed["limits"].as_table();
+    const auto found = table == nullptr ? toml::table::const_iterator() : table->find(key);
+    if (table == nullptr || found == table->cend()) return file + ": ";
+    return file + ":" + std::to_string(found->first.source().begin.line) + ": ";
+  };
+  if (auto ready = make_plan_table(config.limits, place_in_limits); !ready)
+    return fail(Error(make_error_code(ConfigErrc::bad_value), ready.error().context));
   return config;
 }
 
@@ -453,6 +387,13 @@ Result<> check_machine(const Config& config) {
   if (config.imap.tls != session::TlsMode::none)
     if (auto made = io::TlsContext::make(config.imap.tls_options); !made)
       return fail(ConfigErrc::bad_value, "[imap] " + made.error().context);
+  if (const auto& sieve = config.sieve.server;
+      !sieve.endpoint.host.empty() && sieve.tls != session::TlsMode::none)
+    if (auto made = io::TlsContext::make(sieve.tls_options); !made)
+      return fail(ConfigErrc::bad_value, "[sieve] " + made.error().context);
+  if (config.smtp.is_on() && config.smtp.server.tls != smtp::TlsMode::none)
+    if (auto made = io::TlsContext::make(config.smtp.server.tls_options); !made)
+      return fail(ConfigErrc::bad_value, "[smtp] " + made.error().context);
   // Only this target can be refused. (A second one for syslog would close the first one's socket.)
   if (config.log.target == LogTarget::journal) try {
       (void)make_logger(config.log.target, "posternd");
@@ -472,7 +413,8 @@ Result<Config> load_and_check(const std::string& path) {
 
 std::vector<std::string> keep_fixed_sections(Config& fresh, const Config& running) {
   std::vector<std::string> changed;
-  for (const char* section : {"server", "imap", "ipc", "segment", "control", "metrics"}) {
+  for (const char* section :
+       {"server", "imap", "sieve", "smtp", "ipc", "segment", "control", "push", "webpush", "metrics"}) {
     const auto now = std::as_const(fresh.written).find(section);
     const auto before = running.written.find(section);
     const bool in_now = now != fresh.written.cend(), in_before = before != running.written.end();
@@ -481,15 +423,23 @@ std::vector<std::string> keep_fixed_sections(Config& fresh, const Config& runnin
     fresh.written.erase(section);
     if (in_before) fresh.written[section] = before->second;
   }
+  if (fresh.uploads.directory != running.uploads.directory) changed.emplace_back("uploads.directory");
   if (fresh.log.target != running.log.target) changed.emplace_back("log.target");
   if (fresh.cache.fragments_bytes != running.cache.fragments_bytes) changed.emplace_back("cache.fragments");
+  fresh.uploads.directory = running.uploads.directory;
   fresh.log.target = running.log.target;
   fresh.cache.fragments_bytes = running.cache.fragments_bytes;
   fresh.server = running.server;
   fresh.imap = running.imap;
+  fresh.sieve = running.sieve;
+  fresh.smtp = running.smtp;
   fresh.ipc = running.ipc;
   fresh.segment = running.segment;
   fresh.control = running.control;
+  fresh.push = running.push;
+  fresh.webpush = running.webpush;
+  fresh.mail.watch_poll_min = running.mail.watch_poll_min;
+  fresh.mail.watch_poll_max = running.mail.watch_poll_max;
   fresh.metrics = running.metrics;
   return changed;
 }

@@ -188,6 +188,13 @@ std::string reload_line(const ControlActions& actions) {
   });
 }
 
+std::string limits_line(std::string_view command, const ControlArgument& argument,
+                        const LimitsActions& actions) {
+  std::expected<void, std::string> done;
+  auto line = success([&](JsonWriter& writer) { done = answer_limits(command, argument, actions, writer); });
+  return done ? line : refusal(done.error());
+}
+
 io::Task<ControlAnswer> carry_out(std::string request, const ControlActions& actions) {
   constexpr auto nothing = [](JsonWriter&) {};
   rapidjson::Document document;
@@ -237,6 +244,8 @@ io::Task<ControlAnswer> carry_out(std::string request, const ControlActions& act
       co_return ControlAnswer{refusal(ready.error().to_string())};
     co_return ControlAnswer{success(nothing), true};
   }
+  if (command->starts_with("limits-"))
+    co_return ControlAnswer{limits_line(*command, argument, actions.limits)};
   co_return ControlAnswer{refusal("unknown command: " + std::string(*command))};
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <ranges>
 
 #include "postern/base/encoding.hpp"
 #include "postern/base/json_misuse.hpp"
@@ -37,10 +38,20 @@ std::optional<std::string_view> scheme_rest(std::string_view authorization, std:
   return trim_ascii(authorization.substr(scheme.size()));
 }
 
-// The last element of a list that proxies append to is the one our own proxy has written.
-std::string_view last_element(std::string_view list) {
+// Takes the last element off a list; empty if there is none left.
+std::string_view take_last(std::string_view& list) {
   const auto comma = list.rfind(',');
-  return trim_ascii(comma == std::string_view::npos ? list : list.substr(comma + 1));
+  const auto last = trim_ascii(comma == std::string_view::npos ? list : list.substr(comma + 1));
+  list = list.substr(0, comma == std::string_view::npos ? 0 : comma);
+  return last;
+}
+
+// The last element of a list that proxies append to is the one our own proxy has written. Some append a field line of
+// their own, behind those that the client has sent (RFC 9110, 5.3: all lines are one list).
+std::string_view last_element(const ipc::Fields& fields, std::string_view name) {
+  for (const auto& [known, value] : std::views::reverse(fields))
+    if (std::string_view list = value; known == name) return take_last(list);
+  return {};
 }
 
 struct Address {
@@ -181,22 +192,34 @@ std::string base_url(const ipc::RequestHead& head, const std::string& public_url
   std::string scheme = ascii_lower(head.scheme);
   std::string host = head.host;
   if (trusted) {
-    if (auto proto = ascii_lower(last_element(ipc::field(head.fields, "x-forwarded-proto")));
+    if (auto proto = ascii_lower(last_element(head.fields, "x-forwarded-proto"));
         proto == "http" || proto == "https")
       scheme = proto;
-    if (auto forwarded = last_element(ipc::field(head.fields, "x-forwarded-host")); is_host(forwarded))
-      host = forwarded;
+    if (auto forwarded = last_element(head.fields, "x-forwarded-host"); is_host(forwarded)) host = forwarded;
   }
   if (scheme != "http" && scheme != "https") scheme = "https";
   if (!is_host(host)) host = "localhost";
   return scheme + "://" + host + mount;
 }
 
-std::string client_address(const ipc::RequestHead& head, bool trusted) {
-  if (trusted)
-    if (auto forwarded = last_element(ipc::field(head.fields, "x-forwarded-for")); parse_address(forwarded))
-      return std::string(forwarded);
-  return head.remote_address;
+// From the nearest hop to the first that isn't ours: each trusted one has written the element before its own address.
+std::string client_address(const ipc::RequestHead& head, const std::vector<std::string>& trusted_proxies) {
+  std::string address = head.remote_address;
+  for (const auto& [name, value] : std::views::reverse(head.fields)) {
+    if (name != "x-forwarded-for") continue;
+    std::string_view list = value;
+    do {
+      const auto before = take_last(list);
+      if (!is_trusted(trusted_proxies, address) || !parse_address(before)) return address;
+      address = before;
+    } while (!list.empty());
+  }
+  return address;
+}
+
+bool is_trusted(const std::vector<std::string>& trusted_proxies, std::string_view address) {
+  return std::any_of(trusted_proxies.begin(), trusted_proxies.end(),
+                     [&](const std::string& rule) { return address_matches(rule, address); });
 }
 
 bool address_matches(std::string_view rule, std::string_view address) {
@@ -263,6 +286,49 @@ std::string content_disposition(std::string_view file_name) {
   value += "; filename=\"" + plain + "\"";
   if (needs_encoding) value += "; filename*=UTF-8''" + encoded;
   return value;
+}
+
+std::optional<ByteRange> parse_range(std::string_view field) {
+  constexpr std::string_view unit = "bytes=";
+  if (field.size() < unit.size() || !iequals_ascii(field.substr(0, unit.size()), unit)) return std::nullopt;
+  const auto text = trim_ascii(field.substr(unit.size()));
+  const auto dash = text.find('-');
+  if (dash == std::string_view::npos) return std::nullopt;
+  const auto number = [](std::string_view digits, std::optional<std::uint64_t>& out) {
+    if (digits.empty()) return true;
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    out = value;
+    return error == std::errc{} && end == digits.data() + digits.size();
+  };
+  ByteRange range;
+  if (!number(text.substr(0, dash), range.first) || !number(text.substr(dash + 1), range.last))
+    return std::nullopt;
+  if (!range.first && !range.last) return std::nullopt;
+  if (range.first && range.last && *range.last < *range.first) return std::nullopt;
+  return range;
+}
+
+std::optional<std::pair<std::uint64_t, std::uint64_t>> resolve_range(const ByteRange& range,
+                                                                     std::uint64_t size) {
+  if (!range.first) {
+    const auto octets = std::min(*range.last, size);
+    return octets == 0 ? std::nullopt : std::optional(std::pair(size - octets, octets));
+  }
+  if (*range.first >= size) return std::nullopt;
+  const auto last = std::min(range.last.value_or(size - 1), size - 1);
+  return std::pair(*range.first, last - *range.first + 1);
+}
+
+bool names_etag(std::string_view field, std::string_view etag) {
+  while (!field.empty()) {
+    const auto end = std::min(field.find(','), field.size());
+    auto item = trim_ascii(field.substr(0, end));
+    field.remove_prefix(std::min(end + 1, field.size()));
+    if (item.starts_with("W/")) item.remove_prefix(2);
+    if (item == "*" || item == etag) return true;
+  }
+  return false;
 }
 
 ipc::ResponseHead response_head(const jmap::ApiResponse& response) {

@@ -240,9 +240,35 @@ RequestStream::RequestStream(io::Loop& loop, std::weak_ptr<IpcConnection> connec
                              ipc::RequestHead head)
     : connection_(std::move(connection)), id_(id), head_(std::move(head)), changed_(loop) {}
 
+RequestStream::RequestStream(io::Loop& loop, ipc::RequestHead head)
+    : id_(0), head_(std::move(head)), from_worker_(false), changed_(loop) {}
+
 RequestStream::~RequestStream() {
   for (auto& [name, value] : head_.fields) wipe(value.data(), value.size());
   wipe(body_.data(), body_.size());
+}
+
+// So much of the body is done with: the worker may send as much again.
+void RequestStream::grant(std::size_t consumed) {
+  const auto credit = receive_credit_.consume(consumed);
+  if (credit == 0 || body_ended_) return;
+  if (auto connection = connection_.lock()) {
+    std::string frame;
+    ipc::append_window(frame, id_, credit);
+    connection->send(frame);
+  }
+}
+
+io::Task<Result<std::string>> RequestStream::read_piece() {
+  if (const auto done = std::exchange(piece_bytes_, 0); done > 0) grant(done);
+  while (!over_ && body_.empty() && !body_ended_) {
+    changed_.reset();
+    co_await changed_.wait();
+  }
+  if (over_) co_return fail(ipc::Errc::closed);
+  auto piece = std::exchange(body_, {});
+  piece_bytes_ = piece.size();
+  co_return piece;
 }
 
 io::Task<Result<std::string>> RequestStream::read_body(std::size_t bytes_max) {
@@ -262,13 +288,7 @@ io::Task<Result<std::string>> RequestStream::read_body(std::size_t bytes_max) {
       else
         body += piece;
       wipe(piece.data(), piece.size());
-      if (auto credit = receive_credit_.consume(piece.size()); credit != 0 && !body_ended_) {
-        if (auto connection = connection_.lock()) {
-          std::string frame;
-          ipc::append_window(frame, id_, credit);
-          connection->send(frame);
-        }
-      }
+      grant(piece.size());
       continue;
     }
     if (body_ended_) break;
@@ -335,6 +355,7 @@ io::Task<Result<>> RequestStream::send(std::string_view data, bool last) {
 }
 
 io::Task<bool> RequestStream::effects() {
+  if (!from_worker_) co_return !over_;
   auto connection = connection_.lock();
   if (!connection || over_) co_return false;
   if (effects_) co_return true;

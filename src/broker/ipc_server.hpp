@@ -28,6 +28,8 @@ class RequestStream {
  public:
   RequestStream(io::Loop& loop, std::weak_ptr<IpcConnection> connection, std::uint32_t id,
                 ipc::RequestHead head);
+  // A request that came otherwise than from a worker, and whose answer goes there; give_up() when nobody waits for it.
+  RequestStream(io::Loop& loop, ipc::RequestHead head);
   ~RequestStream();  // wipes what of the head may be a credential
 
   static constexpr std::size_t body_spare_bytes = 4;
@@ -35,6 +37,9 @@ class RequestStream {
   // The whole body; Errc::too_large over `bytes_max` (the rest is thrown away as it comes). Where its Content-Length
   // was told, there is room for body_spare_bytes behind it: whoever appends those leaves no copy.
   io::Task<Result<std::string>> read_body(std::size_t bytes_max);
+  // The body as it comes: what has arrived, at most a window of it; empty at its end. Credit for more is granted when
+  // the next piece is asked for. Not together with read_body().
+  io::Task<Result<std::string>> read_piece();
   // A whole answer in one write. `secret`: its frames are wiped behind it.
   io::Task<Result<>> respond(const ipc::ResponseHead& head, std::string_view body, bool secret = false);
   // An answer in pieces: head, then data until `last`, each waiting for credit.
@@ -46,13 +51,17 @@ class RequestStream {
   void cancel(ipc::CancelReason reason);
   // The browser or the worker has gone: nobody will read an answer. On any thread.
   bool is_over() const { return over_; }
+  void give_up() { over_ = true; }
 
  private:
   friend class IpcConnection;
+  void grant(std::size_t consumed);
   std::weak_ptr<IpcConnection> connection_;
   const std::uint32_t id_;
   ipc::RequestHead head_;  // not changed before the end
   std::string body_;
+  const bool from_worker_ = true;
+  std::size_t piece_bytes_ = 0;  // that read_piece() gave last
   bool body_ended_ = false, answer_ended_ = false, effects_ = false;
   std::atomic<bool> over_ = false;
   ipc::SendCredit send_credit_;

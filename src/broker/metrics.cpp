@@ -57,6 +57,9 @@ void write_requests(MetricsWriter& writer, const Snapshot& s) {
            Plain{"postern_logins_total", counter, "Sessions opened by /auth/login", s.requests.sign_ins},
            Plain{"postern_login_failures_total", counter, "Sign-ins refused for wrong credentials",
                  s.requests.sign_in_failures},
+           Plain{"postern_logins_throttled_total", counter,
+                 "Sign-ins refused for earlier failures, without asking the IMAP server",
+                 s.requests.sign_ins_throttled},
            Plain{"postern_logouts_total", counter, "Sessions ended by /auth/logout", s.requests.sign_outs},
            Plain{"postern_worker_connections", gauge, "Open connections of workers", s.ipc.connections_open},
            Plain{"postern_worker_connections_total", counter, "Connections of workers", s.ipc.connections},
@@ -137,6 +140,97 @@ void write_caches(MetricsWriter& writer, const Snapshot& s) {
   writer.sample(s.segment.redirects_max, {{"table", "redirects"}});
 }
 
+void write_subscriptions(MetricsWriter& writer, const Snapshot& s) {
+  using enum MetricsWriter::Type;
+  const auto& subscriptions = s.subscriptions;
+  for (const auto& [name, type, help, value] : {
+           Plain{"postern_push_subscriptions", gauge, "Push subscriptions", subscriptions.subscriptions},
+           Plain{"postern_push_subscriptions_active", gauge, "Push subscriptions that are told of changes",
+                 subscriptions.active},
+           Plain{"postern_push_messages_total", counter, "Messages that push services have taken",
+                 subscriptions.sent},
+           Plain{"postern_push_message_failures_total", counter, "Messages that push services haven't taken",
+                 subscriptions.failures},
+           Plain{"postern_push_targets_forbidden_total", counter,
+                 "Push subscriptions removed since they point inside", subscriptions.forbidden_targets},
+       }) {
+    writer.family(name, type, help);
+    writer.sample(value);
+  }
+}
+
+void write_plans(MetricsWriter& writer, const Snapshot& s) {
+  using enum MetricsWriter::Type;
+  writer.family("postern_plan_octets_total", counter, "Mail and files moved, by plan and kind");
+  for (const auto& use : s.plans)
+    for (const auto count : {limits::Count::received, limits::Count::sent, limits::Count::files})
+      writer.sample(use.moved[static_cast<std::size_t>(count)],
+                    {{"plan", use.plan}, {"kind", to_string(count)}});
+  writer.family("postern_plan_messages_total", counter, "Messages sent, by plan");
+  for (const auto& use : s.plans)
+    writer.sample(use.moved[static_cast<std::size_t>(limits::Count::messages)], {{"plan", use.plan}});
+  writer.family("postern_plan_recipients_total", counter, "Recipients of messages sent, by plan");
+  for (const auto& use : s.plans)
+    writer.sample(use.moved[static_cast<std::size_t>(limits::Count::recipients)], {{"plan", use.plan}});
+  writer.family("postern_plan_refusals_total", counter, "What a plan didn't allow, by plan and limit");
+  for (const auto& use : s.plans)
+    for (std::size_t i = 0; i < limits::refusal_kinds; ++i)
+      writer.sample(use.refused[i], {{"plan", use.plan}, {"limit", to_string(limits::limit_at(i))}});
+}
+
+void write_push(MetricsWriter& writer, const Snapshot& s) {
+  using enum MetricsWriter::Type;
+  const auto& events = s.events;
+  for (const auto& [name, type, help, value] : {
+           Plain{"postern_push_listeners", gauge,
+                 "Streams, WebSockets that want changes, and sessions' channels at front ends",
+                 events.listeners},
+           Plain{"postern_push_accounts", gauge, "Accounts with listeners, or that had some a moment ago",
+                 events.accounts},
+           Plain{"postern_push_streams", gauge, "Event streams that the broker holds", events.streams.open},
+           Plain{"postern_push_streams_total", counter, "Event streams that the broker has opened",
+                 events.streams.opened},
+           Plain{"postern_push_streams_refused_total", counter,
+                 "Requests for event streams and WebSockets that the broker has refused",
+                 events.streams.refused},
+           Plain{"postern_push_streams_given_up_total", counter,
+                 "Event streams ended as their client didn't read", events.streams.given_up},
+           Plain{"postern_push_events_total", counter, "Changes told on event streams that the broker holds",
+                 events.streams.events},
+           Plain{"postern_push_tickets", gauge, "Event streams that are about to come from a front end",
+                 events.tickets},
+           Plain{"postern_push_nudges_total", counter, "Channels of an earlier broker that were nudged",
+                 events.nudges},
+           Plain{"postern_web_sockets", gauge, "Open WebSockets", events.streams.sockets_open},
+           Plain{"postern_web_sockets_total", counter, "WebSockets opened", events.streams.sockets_opened},
+           Plain{"postern_web_socket_requests_total", counter, "JMAP API requests over WebSockets",
+                 s.requests.socket_requests},
+       }) {
+    writer.family(name, type, help);
+    writer.sample(value);
+  }
+  if (events.frontends.empty()) return;
+  using Frontend = EventCounters::OfFrontend;
+  const auto family = [&](std::string_view name, MetricsWriter::Type type, std::string_view help,
+                          auto value) {
+    writer.family(name, type, help);
+    for (const Frontend& frontend : events.frontends)
+      writer.sample(value(frontend), {{"frontend", frontend.name}});
+  };
+  family("postern_push_channels", gauge, "Channels at a front end",
+         [](const Frontend& f) { return f.channels; });
+  family("postern_push_publisher_waiting", gauge,
+         "Channels for which something waits to be sent to a front end",
+         [](const Frontend& f) { return f.waiting; });
+  family("postern_push_publisher_requests_total", counter, "Requests to a front end's publisher",
+         [](const Frontend& f) { return f.requests; });
+  family("postern_push_publisher_failures_total", counter, "Requests to a front end's publisher that failed",
+         [](const Frontend& f) { return f.failures; });
+  family("postern_push_publisher_refused_total", counter,
+         "What there was no room for as too much waited for a front end",
+         [](const Frontend& f) { return f.refused; });
+}
+
 std::string http_answer(std::string_view status, std::string_view type, std::string_view body,
                         bool head_only) {
   std::string answer = "HTTP/1.1 " + std::string(status) + "\r\nContent-Type: " + std::string(type) +
@@ -180,6 +274,9 @@ std::string metrics_text(const Snapshot& snapshot) {
   write_requests(writer, snapshot);
   write_imap(writer, snapshot);
   write_caches(writer, snapshot);
+  write_subscriptions(writer, snapshot);
+  write_plans(writer, snapshot);
+  write_push(writer, snapshot);
   return writer.text();
 }
 

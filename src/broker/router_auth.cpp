@@ -42,7 +42,11 @@ std::optional<jmap::ApiResponse> Router::forged(const Exchange& exchange) const 
   const auto& fields = exchange.head().fields;
   if (media_type(ipc::field(fields, "content-type")) != "application/json")
     return jmap::problem(403, "about:blank", "with a cookie, the content type must be application/json");
-  if (origin_of(ipc::field(fields, "origin")) != origin_of(exchange.base_url))
+  return wrong_origin(exchange);
+}
+
+std::optional<jmap::ApiResponse> Router::wrong_origin(const Exchange& exchange) const {
+  if (origin_of(ipc::field(exchange.head().fields, "origin")) != origin_of(exchange.base_url))
     return jmap::problem(403, "about:blank", "with a cookie, the request must have this site's Origin");
   return std::nullopt;
 }
@@ -74,40 +78,56 @@ jmap::ApiResponse Router::sign_in_error(const Error& error) {
   return response;
 }
 
+std::optional<session::Credentials> Router::unsealed(const store::SessionRecord& record,
+                                                     const Secret& token) {
+  const auto& hash = record.token_hash;
+  auto packed = store::unseal_credential(token.expose(), hash, record.sealed);
+  auto credentials = packed ? unpack_credentials(*packed) : std::nullopt;
+  if (!credentials || credentials->login != record.login) {
+    loop_.logger().warning(
+        packed ? "a session's credentials are another's" : "a session's credentials can't be unsealed",
+        {{"session", store::session_tag(hash)}});
+    end_session(record.account, hash);
+    return std::nullopt;
+  }
+  // The master user's password is the broker's own and isn't sealed with each session.
+  if (credentials->kind == session::Credentials::Kind::master)
+    credentials->secret = config_->auth.master_password.clone();
+  return credentials;
+}
+
+// The credentials are unsealed once, and again only where they are needed: to open the account.
 io::Task<Router::Authenticated> Router::by_session(Exchange& exchange, Secret token, bool by_cookie) {
   const auto hash = store::hash_token(token.expose());
   if (!hash) co_return std::unexpected(unauthorized());
   auto record = segment_.find_session(*hash);
   if (!record) co_return std::unexpected(unauthorized());
-  auto packed = store::unseal_credential(token.expose(), *hash, record->sealed);
-  if (!packed) {
-    loop_.logger().warning("a session's credentials can't be unsealed",
-                           {{"session", store::session_tag(*hash)}});
-    segment_.end_session(*hash);
-    co_return std::unexpected(unauthorized());
-  }
-  auto credentials = unpack_credentials(*packed);
-  if (!credentials || credentials->login != record->login) {
-    loop_.logger().warning("a session's credentials are another's", {{"session", store::session_tag(*hash)}});
-    segment_.end_session(*hash);
-    co_return std::unexpected(unauthorized());
-  }
-  // The master user's password is the broker's own and isn't sealed with each session.
-  if (credentials->kind == session::Credentials::Kind::master)
-    credentials->secret = config_->auth.master_password.clone();
-  segment_.touch_session(*hash);
   auto& shard = shard_of(record->account);
   auto account = co_await on_loop(shard.loop(), loop_,
-                                  [&shard, key = record->account, &credentials,
-                                   address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
-                                    co_return shard.resume(key, credentials->clone(), address);
+                                  [&shard, key = record->account, &hash]() -> io::Task<Result<AccountPtr>> {
+                                    co_return shard.find_open(key, *hash);
                                   });
+  if (account && !*account) {
+    auto credentials = unsealed(*record, token);
+    if (!credentials) co_return std::unexpected(unauthorized());
+    account =
+        co_await on_loop(shard.loop(), loop_,
+                         [&shard, key = record->account, &hash, &credentials,
+                          address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
+                           co_return co_await shard.resume(key, *hash, std::move(*credentials), address);
+                         });
+  }
   if (!account) {
-    if (account.error().code == make_error_code(store::Errc::damaged)) segment_.end_session(*hash);
+    // Not of that account, or not good any more: the session is over. Else the server could not be asked.
+    const auto& code = account.error().code;
+    if (code != make_error_code(store::Errc::damaged) &&
+        code != make_error_code(session::Errc::authentication))
+      co_return std::unexpected(sign_in_error(account.error()));
+    end_session(record->account, *hash);
     co_return std::unexpected(unauthorized());
   }
-  Identity identity{*account,  record->account, record->login,          hash,
-                    by_cookie, false,           std::move(*credentials)};
+  segment_.touch_session(*hash);
+  Identity identity{*account, record->account, record->login, hash, by_cookie, false, std::move(token)};
   co_return identity;
 }
 
@@ -115,6 +135,14 @@ io::Task<Router::Authenticated> Router::by_credentials(Exchange& exchange, sessi
   if (!is_login(credentials.login) || credentials.secret.expose().find('\0') != std::string_view::npos)
     co_return std::unexpected(unauthorized());
   credentials.login = canonical_login(credentials.login);
+  auto credential = subscriptions_ == nullptr ? std::string() : subscriptions_->credential_of(credentials);
+  auto identity = co_await throttled_sign_in(exchange, std::move(credentials));
+  if (identity) identity->credential = std::move(credential);
+  co_return identity;
+}
+
+// Credentials whose login is canonical.
+io::Task<Router::Authenticated> Router::sign_in(Exchange& exchange, session::Credentials credentials) {
   const auto key = account_key(config_->imap, credentials.login);
   const auto login = credentials.login;
   auto& shard = shard_of(key);
@@ -123,13 +151,14 @@ io::Task<Router::Authenticated> Router::by_credentials(Exchange& exchange, sessi
       [&shard, key, &credentials, address = exchange.client_address]() -> io::Task<Result<AccountPtr>> {
         co_return co_await shard.sign_in(key, std::move(credentials), address);
       });
-  if (!account) {
-    if (account.error().code == make_error_code(session::Errc::authentication))
-      loop_.logger().info("sign-in failed", {{"login", login}, {"client", exchange.client_address}});
-    co_return std::unexpected(sign_in_error(account.error()));
-  }
+  if (!account) co_return std::unexpected(sign_in_error(account.error()));
   Identity identity{*account, key, login, std::nullopt, false, false, {}};
   co_return identity;
+}
+
+void Router::end_session(store::AccountKey account, const store::TokenHash& hash) {
+  segment_.end_session(hash);
+  if (events_ != nullptr) events_->end_session(account, session_name(hash));
 }
 
 // The token of a session of ours that a request shows, in whatever place.
@@ -165,9 +194,18 @@ void Router::reseal_shown_session(const Exchange& exchange, store::AccountKey ke
                            {{"session", store::session_tag(*hash)}, {"error", resealed.error().to_string()}});
 }
 
+io::Task<Router::Authenticated> Router::authenticate(Exchange& exchange) {
+  auto identity = co_await identify(exchange);
+  if (!identity || subscriptions_ == nullptr) co_return identity;
+  if (identity->session) identity->credential = Subscriptions::credential_of(*identity->session);
+  subscriptions_->seen({identity->account, identity->key, session_name(identity->session)},
+                       identity->credential);
+  co_return identity;
+}
+
 // A session of ours first; then whom the web server has authenticated (its own Authorization field may still
 // be there); then what the client shows for itself.
-io::Task<Router::Authenticated> Router::authenticate(Exchange& exchange) {
+io::Task<Router::Authenticated> Router::identify(Exchange& exchange) {
   const auto& head = exchange.head();
   const auto authorization = ipc::field(head.fields, "authorization");
   auto bearer = parse_bearer(authorization);
@@ -258,12 +296,26 @@ io::Task<> Router::login(Exchange& exchange) {
   record.created = record.last_used = now;
   record.expires = now + seconds(config_->auth.session_max);
   record.idle_seconds = static_cast<std::uint32_t>(seconds(config_->auth.session_idle));
+  if (auto refused = too_many_sessions(*identity)) co_return co_await answer(exchange, std::move(*refused));
   if (!co_await exchange.stream->effects()) co_return;
+  // Once more: others may have signed in meanwhile. From here on nothing suspends until the session is there.
+  if (auto refused = too_many_sessions(*identity)) co_return co_await answer(exchange, std::move(*refused));
   if (auto put = segment_.put_session(record); !put) {
     loop_.logger().error("session not kept", {{"error", put.error().to_string()}});
+    if (put.error().code == store::Errc::too_large)
+      co_return co_await answer(
+          exchange, jmap::problem(400, "limit",
+                                  "the credentials are too long for a session: send them in Authorization",
+                                  "credentials"));
     auto full = jmap::problem(503, "about:blank", "no more sessions can be opened now");
     full.retry_after = unavailable_retry_after;
     co_return co_await answer(exchange, std::move(full));
+  } else {
+    for (const auto& ended : *put) {
+      end_session(identity->key, ended);
+      loop_.logger().info("session ended: the account has too many",
+                          {{"login", identity->login}, {"session", store::session_tag(ended)}});
+    }
   }
   ++counters_.sign_ins;
   loop_.logger().info("signed in", {{"login", identity->login},
@@ -296,13 +348,10 @@ io::Task<> Router::logout(Exchange& exchange) {
     if (auto wrong = forged(exchange)) co_return co_await answer(exchange, std::move(*wrong));
   if (record) {
     if (!co_await exchange.stream->effects()) co_return;
-    segment_.end_session(*hash);
+    end_session(record->account, *hash);
     ++counters_.sign_outs;
     loop_.logger().info("signed out", {{"login", record->login}, {"session", store::session_tag(*hash)}});
-    bool others = false;
-    segment_.for_each_session(
-        [&](const store::SessionRecord& r) { others = others || r.account == record->account; });
-    if (!others) {
+    if (segment_.sessions_of(record->account) == 0) {
       auto& shard = shard_of(record->account);
       co_await on_loop(shard.loop(), loop_, [&shard, key = record->account]() -> io::Task<Result<>> {
         co_await shard.close_unused(key);

@@ -1,5 +1,5 @@
-// The accounts of one shard: signed in, resumed from a session, kept while used, dropped by the housekeeping.
-// Passwords that were good are known again by keyed digests (verifiers_per_account_max of them).
+// The accounts of one shard: made, kept while used, dropped by the housekeeping. Who gets at them is in
+// shard_sign_in.cpp.
 #include "broker/shard.hpp"
 
 #include <malloc.h>
@@ -7,70 +7,23 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "broker/mailbox_orders.hpp"
 #include "postern/base/encoding.hpp"
+#include "postern/session/sasl.hpp"
 
 namespace postern::broker {
 namespace {
 
 constexpr Duration housekeeping_interval = std::chrono::seconds(15);
-constexpr std::size_t verifiers_per_account_max = 16;
-constexpr std::size_t refused_per_account_max = 16;
 constexpr Duration close_all_timeout =
     std::chrono::seconds(3);                      // for the LOGOUTs of all accounts, when stopping
 constexpr std::size_t closing_at_once_max = 256;  // accounts that say LOGOUT at a time when the broker stops
 
-// Two fields of a string, told apart by their lengths.
-void append_field(std::string& out, std::string_view field) {
-  out += std::to_string(field.size());
-  out += ':';
-  out += field;
-}
-std::optional<std::string_view> take_field(std::string_view& in) {
-  std::size_t size = 0, i = 0;
-  for (; i < in.size() && in[i] >= '0' && in[i] <= '9' && i < 8; ++i)
-    size = size * 10 + static_cast<std::size_t>(in[i] - '0');
-  if (i == 0 || i >= in.size() || in[i] != ':' || in.size() - i - 1 < size) return std::nullopt;
-  auto field = in.substr(i + 1, size);
-  in.remove_prefix(i + 1 + size);
-  return field;
-}
-
 }  // namespace
-
-store::AccountKey account_key(const session::ServerOptions& server, std::string_view login) {
-  return stable_hash64(ascii_lower(server.endpoint.host) + ":" + std::to_string(server.endpoint.port) + "\n" +
-                       std::string(login));
-}
-
-Secret pack_credentials(const session::Credentials& credentials) {
-  std::string packed(1, static_cast<char>('0' + static_cast<int>(credentials.kind)));
-  append_field(packed, credentials.login);
-  append_field(packed, credentials.master_login);
-  append_field(packed, credentials.secret.expose());
-  Secret secret(packed);
-  wipe(packed.data(), packed.size());
-  return secret;
-}
-
-std::optional<session::Credentials> unpack_credentials(const Secret& packed) {
-  auto in = packed.expose();
-  if (in.empty() || in[0] < '0' || in[0] > '2') return std::nullopt;
-  session::Credentials credentials;
-  credentials.kind = static_cast<session::Credentials::Kind>(in[0] - '0');
-  in.remove_prefix(1);
-  auto login = take_field(in);
-  auto master = login ? take_field(in) : std::nullopt;
-  auto secret = master ? take_field(in) : std::nullopt;
-  if (!secret || !in.empty()) return std::nullopt;
-  credentials.login = *login;
-  credentials.master_login = *master;
-  credentials.secret = Secret(*secret);
-  return credentials;
-}
 
 Shard::Shard(unsigned number, std::shared_ptr<const Config> config, store::SegmentWriter& segment,
              const Clock& clock, Random& random, Logger& logger,
-             std::shared_ptr<session::LoginSlots> login_slots)
+             std::shared_ptr<session::LoginSlots> login_slots, records::Store* records)
     : number_(number),
       config_(std::move(config)),
       segment_(segment),
@@ -79,9 +32,26 @@ Shard::Shard(unsigned number, std::shared_ptr<const Config> config, store::Segme
   auto server = session::Server::make(loop_, config_->imap, std::move(login_slots));
   if (!server) throw std::runtime_error("[imap] " + server.error().to_string());
   server_ = std::move(*server);
+  if (!config_->sieve.server.endpoint.host.empty()) {
+    auto sieve = sieve::Server::make(loop_, config_->sieve);
+    if (!sieve) throw std::runtime_error("[sieve] " + sieve.error().to_string());
+    sieve_ = std::move(*sieve);
+    sieve_->ask();
+  }
   verifier_key_.resize(32);
   random.fill({reinterpret_cast<std::uint8_t*>(verifier_key_.data()), verifier_key_.size()});
   housekeeping_ = loop_.timers().add_after(housekeeping_interval, [this] { keep_house(); });
+  if (records == nullptr) return;
+  records_ = records->on(loop_);
+  if (!config_->smtp.is_on()) return;
+  const auto shards = std::max(1u, config_->server.shards);
+  auto outgoing = config_->smtp.server;
+  outgoing.connections_max = std::max(1u, outgoing.connections_max / shards);
+  auto transport = smtp::make_transport(loop_, std::move(outgoing));
+  if (!transport) throw std::runtime_error("[smtp] " + transport.error().to_string());
+  outbox_ = std::make_unique<outbox::Outbox>(loop_, records->on(loop_), std::move(*transport),
+                                             config_->smtp.outbox);
+  outbox_->start(number_, shards);
 }
 
 Shard::~Shard() { accounts_.clear(); }
@@ -99,29 +69,10 @@ void Shard::stop_thread() {
   owner_ = std::this_thread::get_id();
 }
 
-// --- Verifiers: that these credentials were good a while ago, without keeping them ---
-
-Digest Shard::verifier_of(const session::Credentials& credentials) const {
-  const auto packed = pack_credentials(credentials);
-  return hmac_sha256(verifier_key_, packed.expose());
-}
-
-bool Shard::is_verified(Entry& entry, const Digest& digest) {
-  const auto now = loop_.clock().now();
-  std::erase_if(entry.verifiers, [&](const Verifier& v) { return v.until <= now; });
-  return std::any_of(entry.verifiers.begin(), entry.verifiers.end(),
-                     [&](const Verifier& v) { return v.digest == digest; });
-}
-
-void Shard::add_verifier(Entry& entry, const Digest& digest) {
-  if (entry.verifiers.size() >= verifiers_per_account_max) entry.verifiers.erase(entry.verifiers.begin());
-  entry.verifiers.push_back({digest, loop_.clock().now() + config_->auth.verifier_lifetime});
-}
-
 // --- Accounts ---
 
 AccountPtr Shard::make_account(store::AccountKey key, session::Credentials credentials,
-                               std::string client_address) {
+                               std::string client_address, Metered metered) {
   // Whoever lets go of it last, it ends on its own loop.
   auto let_go = [this](mail::Account* account) {
     if (std::this_thread::get_id() == owner_.load())
@@ -129,127 +80,49 @@ AccountPtr Shard::make_account(store::AccountKey key, session::Credentials crede
     else
       loop_.post([account] { delete account; });
   };
-  return AccountPtr(
-      new mail::Account(mail::AccountContext{loop_, *server_, segment_, fragments_, config_->mail}, key,
-                        std::move(credentials), std::move(client_address)),
+  mail::AccountContext context{loop_, *server_, segment_, fragments_, config_->mail, states_, uploads_};
+  if (book_ != nullptr && metered == Metered::at_once) context.meter = book_->open(key, credentials.login);
+  AccountPtr account(
+      new mail::Account(std::move(context), key, std::move(credentials), std::move(client_address)),
       std::move(let_go));
+  if (records_)
+    account->set_order_store(
+        std::make_unique<MailboxOrders>(*records_, records::Owner{key, account->login()}));
+  if (sieve_)
+    account->set_vacation(sieve_->vacation_store([pool = &account->pool()] { return pool->credentials(); }));
+  return account;
 }
-
-namespace {
-
-// Two logins with one key: nobody gets at somebody else's mail by that.
-Error another_login(Logger& logger, std::string_view login) {
-  logger.error("two logins have the same account key, the second is refused", {{"login", login}});
-  return Error(session::Errc::authentication, "the account key is somebody else's");
-}
-
-}  // namespace
 
 AccountPtr Shard::use(Entry& entry) {
   entry.last_used = loop_.clock().now();
   entry.close_when_unused = false;
+  look_up_plan(entry);
+  if (outbox_)
+    if (const records::Owner owner{entry.account->key(), entry.account->login()}; outbox_->has_waiting(owner))
+      outbox_->take_credentials(owner, outgoing_credentials(*entry.account));
   return entry.account;
 }
 
-io::Task<Result<AccountPtr>> Shard::sign_in(store::AccountKey key, session::Credentials credentials,
-                                            std::string client_address) {
-  const auto digest = verifier_of(credentials);
-  if (auto it = accounts_.find(key); it != accounts_.end()) {
-    if (it->second.account->login() != credentials.login)
-      co_return fail(another_login(loop_.logger(), credentials.login));
-    if (is_verified(it->second, digest)) co_return use(it->second);
+smtp::Credentials Shard::outgoing_credentials(mail::Account& account) const {
+  const auto own = account.pool().credentials();
+  using Kind = session::Credentials::Kind;
+  smtp::Credentials outgoing{smtp::Credentials::Kind::password, own.login, {}, own.secret.clone()};
+  if (own.kind == Kind::oauth) outgoing.kind = smtp::Credentials::Kind::oauth;
+  if (own.kind == Kind::master) {
+    outgoing.login = session::SaslClient(session::AuthMethod::plain, own, config_->imap).login();
+    if (config_->imap.master_user_format.empty()) outgoing.authzid = own.login;
   }
-  if (auto other = trying_.find(digest); other != trying_.end()) {
-    auto trial = other->second;
-    co_await trial->done.wait();
-    co_return trial->result;
-  }
-  auto trial = std::make_shared<Trial>(loop_);
-  trying_[digest] = trial;
-  trial->result = co_await try_credentials(key, std::move(credentials), digest, std::move(client_address));
-  trying_.erase(digest);
-  trial->done.set();
-  co_return trial->result;
+  return outgoing;
 }
 
-io::Task<Result<AccountPtr>> Shard::try_credentials(store::AccountKey key, session::Credentials credentials,
-                                                    Digest digest, std::string client_address) {
-  AccountPtr fresh;
-  if (accounts_.contains(key)) {
-    // The account is open already: these credentials must prove themselves beside it.
-    auto trial = session::Pool::make(loop_, *server_, credentials.clone(), nullptr, client_address);
-    auto connected = co_await trial->connect();
-    if (connected) co_await trial->close();
-    if (!connected) co_return fail(connected.error());
-  } else {
-    fresh = make_account(key, credentials.clone(), client_address);
-    if (auto connected = co_await fresh->pool().connect(); !connected) co_return fail(connected.error());
-  }
-  // Meanwhile others may have closed the account, or opened it by a session's credentials.
-  auto& entry = accounts_[key];
-  if (entry.account && entry.account->login() != credentials.login)
-    co_return fail(another_login(loop_.logger(), credentials.login));
-  if (!entry.account) {
-    entry.account = fresh ? fresh : make_account(key, std::move(credentials), client_address);
-  } else {
-    entry.account->pool().replace_credentials(std::move(credentials));
-    if (fresh) loop_.spawn(log_out(fresh));
-  }
-  entry.credentials = digest;
-  entry.refused.clear();
-  add_verifier(entry, digest);
-  co_return use(entry);
-}
-
-io::Task<> Shard::log_out(AccountPtr account) { co_await account->pool().close(); }
-
-Result<AccountPtr> Shard::resume(store::AccountKey key, session::Credentials credentials,
-                                 std::string client_address) {
-  if (account_key(config_->imap, credentials.login) != key)
-    return fail(store::Errc::damaged, "a session's credentials");
-  if (auto it = accounts_.find(key); it != accounts_.end()) {
-    if (it->second.account->login() != credentials.login)
-      return fail(another_login(loop_.logger(), credentials.login));
-    return use(it->second);
-  }
-  auto& entry = accounts_[key];
-  entry.credentials = verifier_of(credentials);
-  entry.account = make_account(key, std::move(credentials), std::move(client_address));
-  return use(entry);
-}
-
-// What the pool signs in with now has been refused: it's no proof of anything any more.
-void Shard::note_refusal(Entry& entry) {
-  const auto& digest = entry.credentials;
-  std::erase_if(entry.verifiers, [&](const Verifier& v) { return v.digest == digest; });
-  if (std::find(entry.refused.begin(), entry.refused.end(), digest) != entry.refused.end()) return;
-  if (entry.refused.size() >= refused_per_account_max) entry.refused.erase(entry.refused.begin());
-  entry.refused.push_back(digest);
-}
-
-AccountPtr Shard::after_refusal(store::AccountKey key, const mail::Account* refused, session::Credentials own,
-                                std::string client_address) {
-  auto it = accounts_.find(key);
-  if (it == accounts_.end() || it->second.account.get() != refused) {
-    auto again = resume(key, std::move(own), std::move(client_address));
-    return again ? *again : nullptr;
-  }
-  auto& entry = it->second;
-  if (entry.account->login() != own.login) return nullptr;
-  auto& pool = entry.account->pool();
-  if (pool.refused()) note_refusal(entry);
-  const auto digest = verifier_of(own);
-  if (std::find(entry.refused.begin(), entry.refused.end(), digest) != entry.refused.end()) return nullptr;
-  if (pool.refused()) {
-    pool.replace_credentials(std::move(own));
-    entry.credentials = digest;
-  }
-  return use(entry);
+io::Task<> Shard::stop_sending(MonotonicTime deadline) {
+  if (outbox_) co_await outbox_->stop(deadline);
 }
 
 Shard::InFlight::~InFlight() {
   if (!gate_) return;
-  if (gate_->waiting.empty()) {
+  // A reload may have lowered the limit.
+  if (gate_->waiting.empty() || gate_->running > gate_->most) {
     --gate_->running;
     return;
   }
@@ -264,8 +137,11 @@ io::Task<std::optional<Shard::InFlight>> Shard::enter(store::AccountKey key, Req
               : kind == RequestKind::api ? it->second.api
                                          : it->second.downloads;
   if (it != accounts_.end()) it->second.views_evicted = false;
-  const auto most =
-      kind == RequestKind::api ? config_->jmap.max_concurrent_requests : concurrent_downloads_max;
+  auto most = kind == RequestKind::api ? config_->jmap.max_concurrent_requests : concurrent_downloads_max;
+  if (it != accounts_.end() && kind == RequestKind::api)
+    most =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(most, it->second.account->meter().requests_max()));
+  gate->most = most;
   if (gate->running >= most || !gate->waiting.empty()) {
     if (gate->waiting.size() >= requests_waiting_max) co_return std::nullopt;
     auto turn = std::make_shared<Turn>(loop_);
@@ -342,12 +218,14 @@ void Shard::save_states() {
 void Shard::keep_house() {
   housekeeping_ = loop_.timers().add_after(housekeeping_interval, [this] { keep_house(); });
   if (number_ == 0) segment_.expire_sessions();
+  if (number_ == 0 && uploads_ != nullptr) uploads_->expire();
   const auto now = loop_.clock().now();
   std::size_t bytes = 0;
   std::vector<std::pair<MonotonicTime, Entry*>> with_views;
   std::vector<store::AccountKey> unused;
   bool given_up = false;
   for (auto& [key, entry] : accounts_) {
+    if (entry.account->watched()) entry.account->note_use();
     entry.account->save_state();
     const bool busy = entry.is_busy();
     if (may_close(entry)) {

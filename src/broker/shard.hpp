@@ -6,8 +6,8 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <exception>
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,8 +20,13 @@
 #include "postern/base/crypto.hpp"
 #include "postern/io/event.hpp"
 #include "postern/io/loop.hpp"
+#include "postern/jmap/api.hpp"
+#include "postern/limits/book.hpp"
 #include "postern/mail/account.hpp"
+#include "postern/outbox/outbox.hpp"
+#include "postern/records/records.hpp"
 #include "postern/session/server.hpp"
+#include "postern/sieve/server.hpp"
 #include "postern/store/session_table.hpp"
 
 namespace postern::broker {
@@ -46,10 +51,20 @@ class Shard {
  public:
   // Throws std::runtime_error where the configuration can't be used (start-up).
   Shard(unsigned number, std::shared_ptr<const Config> config, store::SegmentWriter& segment,
-        const Clock& clock, Random& random, Logger& logger, std::shared_ptr<session::LoginSlots> login_slots);
+        const Clock& clock, Random& random, Logger& logger, std::shared_ptr<session::LoginSlots> login_slots,
+        records::Store* records = nullptr);
   ~Shard();
 
+  // Before it is started: whose meters count what its accounts move. Outlives it.
+  void use_book(limits::Book& book) { book_ = &book; }
+  // Likewise: who is asked for plans, where the configuration says so.
+  void use_plan_lookup(PlanLookup& lookup) { plan_lookup_ = &lookup; }
+
   io::Loop& loop() { return loop_; }
+  // Hears of the states of all accounts; set before there is one, outlives them.
+  void set_state_observer(mail::StateObserver* states) { states_ = states; }
+  // Where uploads are; outlives the shard. Before the first account is made.
+  void set_uploads(blobs::UploadStore& uploads) { uploads_ = &uploads; }
   void start_thread();
   void stop_thread();
 
@@ -62,14 +77,18 @@ class Shard {
   // the same have been tried not long ago. Nothing is kept of credentials that were refused.
   io::Task<Result<AccountPtr>> sign_in(store::AccountKey key, session::Credentials credentials,
                                        std::string client_address);
-  // The account of a live session: made of its credentials (unsealed by its token) if it isn't open any more.
-  // store::Errc::damaged: they are not of that account.
-  Result<AccountPtr> resume(store::AccountKey key, session::Credentials credentials,
-                            std::string client_address);
+  // The account of a live session: made of its credentials (unsealed by its token) if it isn't open any more. Where it
+  // is open by another password, the session's is tried on the server. store::Errc::damaged: they are not of that
+  // account; session::Errc::authentication: refused.
+  io::Task<Result<AccountPtr>> resume(store::AccountKey key, store::TokenHash session,
+                                      session::Credentials credentials, std::string client_address);
+  // The account, if it is open and resume() has been shown that session's credentials for it; else nullptr.
+  AccountPtr find_open(store::AccountKey key, const store::TokenHash& session);
   // The server has refused `refused`, an account that a session with `own` credentials used. The account to try once
   // more, with these, if it was refused because of others'; nullptr: they have been refused themselves.
-  AccountPtr after_refusal(store::AccountKey key, const mail::Account* refused, session::Credentials own,
-                           std::string client_address);
+  io::Task<AccountPtr> after_refusal(store::AccountKey key, const mail::Account* refused,
+                                     store::TokenHash session, session::Credentials own,
+                                     std::string client_address);
   // Nobody has a session there any more, or its credentials are refused: says LOGOUT and forgets it, if it is
   // `only` (where that is given) and no request uses it; else the housekeeping does when nobody does any more, unless
   // somebody has come again meanwhile.
@@ -84,7 +103,8 @@ class Shard {
   };
   struct Gate {
     std::uint32_t running = 0;
-    std::deque<std::shared_ptr<Turn>> waiting;
+    std::uint32_t most = 0;                    // as of the last request
+    std::list<std::shared_ptr<Turn>> waiting;  // seldom any, and an empty deque takes half a kilobyte
   };
   // One of them, while it lives.
   class InFlight {
@@ -105,7 +125,22 @@ class Shard {
   static constexpr std::uint32_t concurrent_downloads_max = 64;
 
   // A reloaded configuration: what is live in it (docs/man/posternd.8, "Reload") counts from now on.
-  void set_config(std::shared_ptr<const Config> config) { config_ = std::move(config); }
+  void set_config(std::shared_ptr<const Config> config) {
+    config_ = std::move(config);
+    session_states_.clear();
+  }
+  jmap::SessionStates& session_states() { return session_states_; }
+
+  // Null where nothing is sent.
+  outbox::Outbox* outbox() { return outbox_.get(); }
+  // How this account signs in to the outgoing mail server.
+  smtp::Credentials outgoing_credentials(mail::Account& account) const;
+  // Before a stop: no message that waits is taken up any more.
+  void hold_sending() {
+    if (outbox_) outbox_->hold();
+  }
+  // No further message is handed over; those that are have until then.
+  io::Task<> stop_sending(MonotonicTime deadline);
 
   std::vector<AccountInfo> accounts() const;
   const session::Counters& imap_counters() const { return server_->counters(); }
@@ -123,8 +158,10 @@ class Shard {
   struct Entry {
     AccountPtr account;
     std::vector<Verifier> verifiers;
-    Digest credentials{};         // what the pool signs in with
-    std::vector<Digest> refused;  // of those, what the server has refused; refused_per_account_max
+    Digest credentials{};                    // what the pool signs in with
+    bool by_password = false;                // that is one
+    std::vector<store::TokenHash> sessions;  // that have shown theirs, the newest last; sessions_known_max
+    std::vector<Digest> refused;             // of those, what the server has refused; refused_per_account_max
     std::shared_ptr<Gate> api = std::make_shared<Gate>(), downloads = std::make_shared<Gate>();
     bool is_busy() const { return api->running + downloads->running > 0; }
     // Somebody has it in hand: a request that is being read, runs or waits, or work behind one. Only this loop gives
@@ -133,17 +170,30 @@ class Shard {
     MonotonicTime last_used;
     bool views_evicted = false;
     bool close_when_unused = false;
+    MonotonicTime plan_due{};  // when the person's plan is looked up again
   };
   // Somebody has come to use it.
   AccountPtr use(Entry& entry);
+  // Looks up the person's plan, if it is time to.
+  void look_up_plan(Entry& entry);
+  io::Task<> read_plan(AccountPtr account, std::string metadata_entry);
+  static void know_session(Entry& entry, const store::TokenHash& session);
   void note_refusal(Entry& entry);
   Digest verifier_of(const session::Credentials& credentials) const;
   bool is_verified(Entry& entry, const Digest& digest);
   void add_verifier(Entry& entry, const Digest& digest);
-  AccountPtr make_account(store::AccountKey key, session::Credentials credentials,
-                          std::string client_address);
+  // What it moves counts as soon as it is known whose it is, and not before: who invents logins takes no place in the
+  // segment.
+  enum class Metered : std::uint8_t { at_once, once_proved };
+  AccountPtr make_account(store::AccountKey key, session::Credentials credentials, std::string client_address,
+                          Metered metered);
+  // What is shown anew becomes what the pool signs in with; what a session has shown long ago only proves itself.
+  enum class Proof : std::uint8_t { puts_into_force, alone };
+  io::Task<Result<AccountPtr>> try_once(store::AccountKey key, session::Credentials credentials,
+                                        Digest digest, std::string client_address, Proof proof);
   io::Task<Result<AccountPtr>> try_credentials(store::AccountKey key, session::Credentials credentials,
-                                               Digest digest, std::string client_address);
+                                               Digest digest, std::string client_address, Proof proof);
+  static void put_into_force(Entry& entry, const Digest& digest, bool by_password);
   void keep_house();
   bool may_close(const Entry& entry) const;
   io::Task<> close_account(store::AccountKey key);
@@ -153,18 +203,26 @@ class Shard {
   const unsigned number_;
   std::shared_ptr<const Config> config_;
   store::SegmentWriter& segment_;
+  blobs::UploadStore* uploads_ = nullptr;
+  limits::Book* book_ = nullptr;
+  PlanLookup* plan_lookup_ = nullptr;
   io::Loop loop_;
   std::unique_ptr<session::Server> server_;
+  std::unique_ptr<sieve::Server> sieve_;  // null: none is configured
   mail::FragmentCache fragments_;
+  jmap::SessionStates session_states_;
+  mail::StateObserver* states_ = nullptr;
   std::string verifier_key_;  // random, of this process
   std::unordered_map<store::AccountKey, Entry> accounts_;
   // A sign-in under way: whoever comes with the same credentials meanwhile gets its result.
   struct Trial {
     explicit Trial(io::Loop& loop) : done(loop) {}
     io::Event done;
-    Result<AccountPtr> result;
+    Result<AccountPtr> result = fail(session::Errc::unavailable, "the trial came to no end");
   };
   std::map<Digest, std::shared_ptr<Trial>> trying_;
+  std::unique_ptr<outbox::Outbox> outbox_;
+  std::unique_ptr<records::Records> records_;  // null: there are none; accounts that go on refer to it
   std::atomic<std::thread::id> owner_ = std::this_thread::get_id();  // whose the loop is
   TimerId housekeeping_ = 0;
   std::thread thread_;

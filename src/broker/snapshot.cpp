@@ -58,6 +58,18 @@ void add_to(Snapshot& snapshot, const ShardUse& use) {
   cache.requests_in_flight += use.cache.requests_in_flight;
 }
 
+std::vector<PlanUse> plan_uses(const std::vector<const limits::PlanTotals*>& totals) {
+  std::vector<PlanUse> uses;
+  for (const auto* of_plan : totals) {
+    PlanUse use;
+    use.plan = of_plan->plan;
+    for (std::size_t i = 0; i < use.moved.size(); ++i) use.moved[i] = of_plan->moved[i];
+    for (std::size_t i = 0; i < use.refused.size(); ++i) use.refused[i] = of_plan->refused[i];
+    uses.push_back(std::move(use));
+  }
+  return uses;
+}
+
 io::Task<std::vector<ShardUse>> ask_shards(io::Loop& home, std::vector<Shard*> shards) {
   std::vector<ShardUse> all;
   for (auto* shard : shards) {

@@ -4,6 +4,7 @@
 // logins and counts, and never a token, a password or what is in a message.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "broker/ipc_server.hpp"
 #include "broker/router.hpp"
 #include "broker/shard.hpp"
+#include "broker/subscriptions.hpp"
 
 namespace postern::broker {
 
@@ -20,6 +22,14 @@ struct CacheUse {
   std::uint64_t fragment_hits = 0, fragment_misses = 0;
   std::uint64_t requests_in_flight = 0;
 };
+
+// What the people of one plan have moved since the start, and what was refused to them.
+struct PlanUse {
+  std::string plan;
+  limits::Amounts moved{};
+  std::array<std::uint64_t, limits::refusal_kinds> refused{};
+};
+std::vector<PlanUse> plan_uses(const std::vector<const limits::PlanTotals*>& totals);
 
 struct Snapshot {
   std::int64_t pid = 0, started = 0, uptime_seconds = 0;  // started: Unix seconds
@@ -33,6 +43,9 @@ struct Snapshot {
   session::Counters imap;
   CacheUse cache;
   store::SegmentUse segment;
+  SubscriptionCounters subscriptions;
+  std::vector<PlanUse> plans;
+  EventCounters events;
 };
 
 // What one shard adds; also runs the sums up in tests.

@@ -5,8 +5,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "support/temporary_file.hpp"
 
 namespace postern::broker {
@@ -45,96 +43,28 @@ TEST(Config, Defaults) {
   EXPECT_EQ(config->auth.session_max, 30 * 24h);
 }
 
-TEST(Config, TheSampleLoadsAndSetsNothingButDefaults) {
-  const auto sample = load_config(POSTERN_SAMPLE);
-  ASSERT_TRUE(sample) << reason(sample);
-  const auto defaults = parse("");
-  ASSERT_TRUE(defaults);
-  EXPECT_EQ(sample->imap.endpoint.host, "imap.example.com");
-  EXPECT_THAT(sample->ipc.allowed_users, ElementsAre("www-data"));
-  EXPECT_EQ(sample->server.user, "postern");
-  EXPECT_EQ(sample->imap.endpoint.port, defaults->imap.endpoint.port);
-}
-
-// Every key that is commented out in the sample shows its default: with all of them uncommented it means the same.
-TEST(Config, TheSamplesCommentedKeysAreTheDefaults) {
-  std::ifstream file(POSTERN_SAMPLE);
-  std::string line, all;
-  int keys = 0;
-  while (std::getline(file, line)) {
-    const bool key = line.size() > 1 && line[0] == '#' && line[1] >= 'a' && line[1] <= 'z';
-    keys += key ? 1 : 0;
-    // What depends on the machine or on other keys.
-    if (line.starts_with("#ca_file")) continue;
-    all += (key ? line.substr(1) : line) + "\n";
-  }
-  EXPECT_GT(keys, 60);
-  const auto full = parse_config(all, "sample");
-  ASSERT_TRUE(full) << reason(full);
-  const auto plain = load_config(POSTERN_SAMPLE);
-  ASSERT_TRUE(plain) << reason(plain);
-  EXPECT_EQ(full->imap.endpoint.port, plain->imap.endpoint.port);
-  EXPECT_EQ(full->imap.tls, plain->imap.tls);
-  EXPECT_EQ(full->imap.tls_options.min_version, plain->imap.tls_options.min_version);
-  EXPECT_EQ(full->imap.tls_options.verify, plain->imap.tls_options.verify);
-  EXPECT_EQ(full->imap.allow_plaintext, plain->imap.allow_plaintext);
-  EXPECT_EQ(full->imap.password_mechanism, plain->imap.password_mechanism);
-  EXPECT_EQ(full->imap.oauth_mechanism, plain->imap.oauth_mechanism);
-  EXPECT_EQ(full->imap.send_client_id, plain->imap.send_client_id);
-  EXPECT_EQ(full->imap.connections_per_account, plain->imap.connections_per_account);
-  EXPECT_EQ(full->imap.logins_in_flight, plain->imap.logins_in_flight);
-  EXPECT_EQ(full->imap.connect_timeout, plain->imap.connect_timeout);
-  EXPECT_EQ(full->imap.greeting_timeout, plain->imap.greeting_timeout);
-  EXPECT_EQ(full->imap.command_timeout, plain->imap.command_timeout);
-  EXPECT_EQ(full->imap.login_timeout, plain->imap.login_timeout);
-  EXPECT_EQ(full->imap.idle_after, plain->imap.idle_after);
-  EXPECT_EQ(full->imap.idle_renew, plain->imap.idle_renew);
-  EXPECT_EQ(full->imap.keepalive, plain->imap.keepalive);
-  EXPECT_EQ(full->imap.backoff_min, plain->imap.backoff_min);
-  EXPECT_EQ(full->imap.backoff_max, plain->imap.backoff_max);
-  EXPECT_EQ(full->imap.backoff_wait_max, plain->imap.backoff_wait_max);
-  EXPECT_EQ(full->server.runtime_dir, plain->server.runtime_dir);
-  EXPECT_EQ(full->server.shards, plain->server.shards);
-  EXPECT_EQ(full->server.stop_grace, plain->server.stop_grace);
-  EXPECT_EQ(full->log.target, plain->log.target);
-  EXPECT_EQ(full->log.level, plain->log.level);
-  EXPECT_EQ(full->ipc.socket, plain->ipc.socket);
-  EXPECT_EQ(full->ipc.socket_mode, plain->ipc.socket_mode);
-  EXPECT_EQ(full->ipc.connections_max, plain->ipc.connections_max);
-  EXPECT_EQ(full->http.trusted_proxies, plain->http.trusted_proxies);
-  EXPECT_EQ(full->http.cookie_name, plain->http.cookie_name);
-  EXPECT_EQ(full->http.cookie_secure, plain->http.cookie_secure);
-  EXPECT_EQ(full->auth.basic, plain->auth.basic);
-  EXPECT_EQ(full->auth.login, plain->auth.login);
-  EXPECT_EQ(full->auth.oauth, plain->auth.oauth);
-  EXPECT_EQ(full->auth.oauth_username_claims, plain->auth.oauth_username_claims);
-  EXPECT_EQ(full->auth.trust_remote_user, plain->auth.trust_remote_user);
-  EXPECT_EQ(full->auth.session_idle, plain->auth.session_idle);
-  EXPECT_EQ(full->auth.session_max, plain->auth.session_max);
-  EXPECT_EQ(full->auth.verifier_lifetime, plain->auth.verifier_lifetime);
-  EXPECT_EQ(full->auth.lowercase_login, plain->auth.lowercase_login);
-  EXPECT_EQ(full->segment.path, plain->segment.path);
-  EXPECT_EQ(full->segment.sessions_max, plain->segment.sessions_max);
-  EXPECT_EQ(full->segment.accounts_max, plain->segment.accounts_max);
-  EXPECT_EQ(full->segment.redirects_max, plain->segment.redirects_max);
-  EXPECT_EQ(full->segment.mode, plain->segment.mode);
-  EXPECT_EQ(full->cache.fragments_bytes, plain->cache.fragments_bytes);
-  EXPECT_EQ(full->cache.views_bytes, plain->cache.views_bytes);
-  EXPECT_EQ(full->cache.view_idle, plain->cache.view_idle);
-  EXPECT_EQ(full->cache.account_idle, plain->cache.account_idle);
-  EXPECT_EQ(full->mail.mailbox_list_fresh, plain->mail.mailbox_list_fresh);
-  EXPECT_EQ(full->mail.fill_messages, plain->mail.fill_messages);
-  EXPECT_EQ(full->mail.fetch_messages, plain->mail.fetch_messages);
-  EXPECT_EQ(full->jmap.max_size_upload, plain->jmap.max_size_upload);
-  EXPECT_EQ(full->jmap.max_concurrent_upload, plain->jmap.max_concurrent_upload);
-  EXPECT_EQ(full->jmap.max_size_request, plain->jmap.max_size_request);
-  EXPECT_EQ(full->jmap.max_concurrent_requests, plain->jmap.max_concurrent_requests);
-  EXPECT_EQ(full->jmap.max_calls_in_request, plain->jmap.max_calls_in_request);
-  EXPECT_EQ(full->jmap.max_objects_in_get, plain->jmap.max_objects_in_get);
-  EXPECT_EQ(full->jmap.max_objects_in_set, plain->jmap.max_objects_in_set);
-  EXPECT_EQ(full->jmap.query_ids_max, plain->jmap.query_ids_max);
-  EXPECT_EQ(full->control.socket, plain->control.socket);
-  EXPECT_EQ(full->control.socket_mode, plain->control.socket_mode);
+TEST(Config, TheServerForScriptsIsLikeTheImapServer) {
+  const auto none = parse("");
+  ASSERT_TRUE(none) << reason(none);
+  EXPECT_EQ(none->sieve.server.endpoint.host, "");
+  const auto same =
+      parse("ca_file = \"/ca\"\npins = [\"x\"]\nverify = false\n[sieve]\nhost = \"IMAP.example.com\"\n");
+  ASSERT_TRUE(same) << reason(same);
+  EXPECT_EQ(same->sieve.server.endpoint.port, 4190);
+  EXPECT_EQ(same->sieve.server.tls, session::TlsMode::starttls);
+  EXPECT_EQ(same->sieve.server.tls_options.ca_file, "/ca");
+  EXPECT_THAT(same->sieve.server.tls_options.pins_sha256, ElementsAre("x"));
+  EXPECT_FALSE(same->sieve.server.tls_options.verify);
+  // Another machine has a key of its own, and is verified.
+  const auto other =
+      parse("pins = [\"x\"]\nverify = false\n[sieve]\nhost = \"sieve.example.com\"\nport = 2000\n");
+  ASSERT_TRUE(other) << reason(other);
+  EXPECT_EQ(other->sieve.server.endpoint.port, 2000);
+  EXPECT_TRUE(other->sieve.server.tls_options.pins_sha256.empty());
+  EXPECT_TRUE(other->sieve.server.tls_options.verify);
+  EXPECT_THAT(reason(parse("[sieve]\nhost = \"sieve.example.com\"\ntls = \"none\"\n")),
+              HasSubstr("[sieve] tls"));
+  EXPECT_EQ(reason(parse("[sieve]\nhost = \"127.0.0.1\"\ntls = \"none\"\n")), "accepted");
 }
 
 struct Bound {
@@ -148,14 +78,24 @@ TEST(Config, EveryKindAtItsBoundsAndPastThem) {
       {"server", "shards", "1", "0", "64", "65"},
       {"ipc", "connections_max", "1", "0", "100000", "100001"},
       {"segment", "sessions_max", "16", "15", "4000000", "4000001"},
+      {"segment", "sessions_per_account_max", "1", "0", "100000", "100001"},
       {"jmap", "max_calls_in_request", "1", "-1", "10000", "10001"},
       {"imap", "connect_timeout", "\"100ms\"", "\"99ms\"", "\"5m\"", "\"300001ms\""},
       {"imap", "idle_renew", "\"10s\"", "\"9999ms\"", "\"1739s\"", "\"29m\""},
       {"server", "stop_grace", "\"0s\"", "\"-1s\"", "\"10m\"", "\"11m\""},
       {"auth", "session_max", "\"24h\"", "\"59s\"", "\"365d\"", "\"366d\""},
       {"cache", "fragments", "\"1MB\"", "999999", "\"1024GiB\"", "\"1025GiB\""},
+      {"uploads", "account_bytes", "\"1kB\"", "999", "\"1024GiB\"", "\"1025GiB\""},
+      {"uploads", "total_bytes", "\"1kB\"", "999", "\"1024GiB\"", "\"1025GiB\""},
+      {"uploads", "lifetime", "\"1m\"", "\"59s\"", "\"30d\"", "\"31d\""},
       {"jmap", "max_size_request", "10000", "\"9999B\"", "1073741824", "\"1073741825B\""},
+      {"jmap", "request_bytes_total", "\"10MB\"", "9999999", "\"1024GiB\"", "\"1025GiB\""},
       {"jmap", "max_size_upload", "0", "-1", "\"1000GB\"", "\"99999999999GB\""},
+      {"webpush", "lifetime_max", "\"48h\"", "\"47h\"", "\"365d\"", "\"366d\""},
+      {"webpush", "ttl", "\"0s\"", "\"-1s\"", "\"28d\"", "\"29d\""},
+      {"webpush", "interval", "\"0s\"", "-1", "\"1h\"", "\"3601s\""},
+      {"webpush", "subscriptions_per_account", "1", "0", "1000", "1001"},
+      {"webpush", "subscriptions_max", "1", "0", "1000000", "1000001"},
       {"control", "socket_mode", "\"600\"", "\"60\"", "\"0777\"", "\"00777\""},
   };
   for (const auto& [section, key, lowest, below, highest, above] : bounds) {
@@ -201,6 +141,9 @@ TEST(Config, ValuesOfAnotherType) {
            {"log", "level = \"loud\""},
            {"log", "target = \"printer\""},
            {"ipc", "allowed_users = [\"a\", 1]"},
+           {"webpush", "allow = [\"10.0.0.0/33\"]"},
+           {"webpush", "allow = [\"https://push.intern/\"]"},
+           {"webpush", "allow = \"10.0.0.0/8\""},
        }) {
     const auto config = with(section, line);
     ASSERT_FALSE(config) << line;
@@ -411,6 +354,15 @@ TEST(Config, AReloadTellsKeysThatNeedARestart) {
   EXPECT_EQ(fresh->log.target, LogTarget::stderr_text);
   EXPECT_EQ(fresh->cache.fragments_bytes, running->cache.fragments_bytes);
   EXPECT_NE(fresh->cache.views_bytes, running->cache.views_bytes);
+}
+
+TEST(Config, OneUploadOfTheLargestSizeHasRoom) {
+  UploadsConfig uploads;
+  uploads.account_bytes = 10;
+  uploads.total_bytes = 20;
+  EXPECT_EQ(uploads.limits(5).account_bytes, 10u);
+  EXPECT_EQ(uploads.limits(50).account_bytes, 50u);
+  EXPECT_EQ(uploads.limits(50).total_bytes, 50u);
 }
 
 }  // namespace

@@ -118,10 +118,27 @@ TEST(Http, ClientAddress) {
   auto head = head_of("/x");
   head.remote_address = "10.0.0.1";
   head.fields = {{"x-forwarded-for", "1.2.3.4, 192.0.2.7"}};
-  EXPECT_EQ(client_address(head, false), "10.0.0.1");
-  EXPECT_EQ(client_address(head, true), "192.0.2.7");
-  head.fields = {{"x-forwarded-for", "unknown"}};
-  EXPECT_EQ(client_address(head, true), "10.0.0.1");
+  const std::vector<std::string> proxies{"10.0.0.0/8", "unix"};
+  EXPECT_EQ(client_address(head, {}), "10.0.0.1");
+  EXPECT_EQ(client_address(head, proxies), "192.0.2.7");
+  // What the client itself has sent stands before that, in the same line or in one of its own.
+  head.fields = {{"x-forwarded-for", "1.2.3.4"}, {"x-forwarded-for", "192.0.2.7"}};
+  EXPECT_EQ(client_address(head, proxies), "192.0.2.7");
+  // Several proxies of ours.
+  head.fields = {{"x-forwarded-for", "1.2.3.4, 192.0.2.7, 10.9.9.9"}};
+  EXPECT_EQ(client_address(head, proxies), "192.0.2.7");
+  head.fields = {{"x-forwarded-for", "192.0.2.7"}, {"x-forwarded-for", "10.9.9.9"}};
+  EXPECT_EQ(client_address(head, proxies), "192.0.2.7");
+  head.fields = {{"x-forwarded-for", "10.1.1.1, 10.9.9.9"}};
+  EXPECT_EQ(client_address(head, proxies), "10.1.1.1");
+  head.remote_address.clear();
+  EXPECT_EQ(client_address(head, proxies), "10.1.1.1");
+  EXPECT_EQ(client_address(head, {"10.0.0.0/8"}), "");
+  head.remote_address = "10.0.0.1";
+  for (const char* none : {"unknown", "", ",", "1.2.3.4, ", "1.2.3.4, unknown"}) {
+    head.fields = {{"x-forwarded-for", none}};
+    EXPECT_EQ(client_address(head, proxies), "10.0.0.1") << none;
+  }
 }
 
 TEST(Http, AddressesAndPrefixes) {
@@ -215,6 +232,36 @@ TEST(Http, ResponseHead) {
   EXPECT_EQ(ipc::field(head.fields, "content-type"), "application/json; charset=utf-8");
   EXPECT_EQ(ipc::field(head.fields, "retry-after"), "10");
   EXPECT_THAT(std::string(ipc::field(head.fields, "cache-control")), HasSubstr("no-store"));
+}
+
+TEST(Http, RangesOfOctets) {
+  const auto range = [](std::string_view field, std::uint64_t size) -> std::string {
+    const auto parsed = parse_range(field);
+    if (!parsed) return "ignored";
+    const auto part = resolve_range(*parsed, size);
+    return part ? std::to_string(part->first) + "+" + std::to_string(part->second) : "unsatisfiable";
+  };
+  EXPECT_EQ(range("bytes=0-9", 100), "0+10");
+  EXPECT_EQ(range("Bytes= 5-5", 100), "5+1");
+  EXPECT_EQ(range("bytes=90-", 100), "90+10");
+  EXPECT_EQ(range("bytes=90-1000", 100), "90+10");
+  EXPECT_EQ(range("bytes=-7", 100), "93+7");
+  EXPECT_EQ(range("bytes=-700", 100), "0+100");
+  EXPECT_EQ(range("bytes=100-", 100), "unsatisfiable");
+  EXPECT_EQ(range("bytes=-0", 100), "unsatisfiable");
+  EXPECT_EQ(range("bytes=0-", 0), "unsatisfiable");
+  EXPECT_EQ(range("bytes=-5", 0), "unsatisfiable");
+  for (const char* field :
+       {"", "bytes", "bytes=", "bytes=-", "bytes=5", "bytes=9-5", "bytes=0-1,3-4", "bytes=a-b",
+        "bytes=0-18446744073709551616", "lines=0-9", "bytes=+1-2", "bytes=--1"})
+    EXPECT_EQ(range(field, 100), "ignored") << field;
+}
+
+TEST(Http, EntityTags) {
+  for (const char* field : {"\"a\"", "*", "W/\"a\"", "\"b\", \"a\"", "\"b\",W/\"a\" "})
+    EXPECT_TRUE(names_etag(field, "\"a\"")) << field;
+  for (const char* field : {"", "a", "\"b\"", "\"ab\"", ",", "W/*a"})
+    EXPECT_FALSE(names_etag(field, "\"a\"")) << field;
 }
 
 }  // namespace

@@ -28,6 +28,9 @@ Snapshot snapshot_with_figures() {
   s.imap.bytes_in = 1'000;
   s.ipc.connections_open = 3;
   s.segment.sessions = 9;
+  s.events.listeners = 6;
+  s.events.streams.sockets_open = 2;
+  s.events.frontends.push_back({"nginx", 8, 1, 30, 7, 2});
   return s;
 }
 
@@ -50,7 +53,10 @@ TEST(MetricsText, Figures) {
         "\npostern_login_failures_total 5\n", "\npostern_imap_commands_total{command=\"UID FETCH\"} 12\n",
         "\npostern_imap_bytes_total{direction=\"in\"} 1000\n", "\npostern_worker_connections 3\n",
         "\npostern_segment_records{table=\"sessions\"} 9\n", "\npostern_imap_up 1\n",
-        "\npostern_draining 0\n"})
+        "\npostern_draining 0\n", "\npostern_push_listeners 6\n", "\npostern_web_sockets 2\n",
+        "\npostern_push_channels{frontend=\"nginx\"} 8\n",
+        "\npostern_push_publisher_failures_total{frontend=\"nginx\"} 7\n",
+        "\npostern_push_publisher_refused_total{frontend=\"nginx\"} 2\n"})
     EXPECT_THAT(text, HasSubstr(line));
 }
 

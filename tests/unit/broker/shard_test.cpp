@@ -87,14 +87,17 @@ struct ShardTest : ::testing::Test {
     return await(shard->sign_in(key_of(login), credentials_of(login, password), "192.0.2.7"));
   }
   AccountPtr resume(const std::string& login, std::string_view password) {
-    return shard->resume(key_of(login), credentials_of(login, password), "192.0.2.7").value_or(nullptr);
+    return await(shard->resume(key_of(login), session, credentials_of(login, password), "192.0.2.7"))
+        .value_or(nullptr);
   }
   AccountPtr after_refusal(const AccountPtr& account, std::string_view password) {
-    return shard->after_refusal(key_of("alice"), account.get(), credentials_of("alice", password), "");
+    return await(
+        shard->after_refusal(key_of("alice"), account.get(), session, credentials_of("alice", password), ""));
   }
   bool works(const AccountPtr& account) { return await(account->mailboxes()).has_value(); }
   std::uint64_t refusals() { return imapd->counts().login_failures; }
 
+  const store::TokenHash session = sha256("a session's token");
   std::string folder;
   ManualClock clock;
   SystemRandom random;
@@ -108,11 +111,9 @@ struct ShardTest : ::testing::Test {
 TEST_F(ShardTest, AnAccountOpenedWithAnOldPasswordIsTriedOnceMoreWithTheNewOne) {
   auto by_old = resume("alice", "old");
   EXPECT_FALSE(works(by_old));
-  // The session with the new password finds it refused, and mends it.
-  auto by_new = resume("alice", "new");
-  EXPECT_EQ(by_new, by_old);
-  EXPECT_FALSE(works(by_new));
-  auto again = after_refusal(by_new, "new");
+  EXPECT_EQ(refusals(), 1u);
+  // Meanwhile another session's request was let in, with the new password.
+  auto again = after_refusal(by_old, "new");
   ASSERT_EQ(again, by_old);
   EXPECT_TRUE(works(again));
   EXPECT_EQ(refusals(), 1u);
@@ -120,6 +121,62 @@ TEST_F(ShardTest, AnAccountOpenedWithAnOldPasswordIsTriedOnceMoreWithTheNewOne) 
   EXPECT_EQ(after_refusal(by_old, "old"), nullptr);
   EXPECT_TRUE(works(again));
   EXPECT_EQ(refusals(), 1u);
+}
+
+TEST_F(ShardTest, ASessionWithTheNewPasswordMendsAnAccountThatWasRefused) {
+  auto by_old = resume("alice", "old");
+  EXPECT_FALSE(works(by_old));
+  auto by_new = resume("alice", "new");
+  EXPECT_EQ(by_new, by_old);
+  EXPECT_TRUE(works(by_new));
+  EXPECT_EQ(refusals(), 1u);
+}
+
+// Somebody has stolen the old password and opened a session with it; the owner changes it and signs in.
+TEST_F(ShardTest, ANewPasswordEndsTheSessionsOfTheOldOne) {
+  auto account = sign_in("alice", "new").value();
+  EXPECT_EQ(resume("alice", "new"), account) << "the thief's session";
+  EXPECT_EQ(shard->find_open(key_of("alice"), session), account);
+  imapd->control("password alice newer");
+  ASSERT_TRUE(sign_in("alice", "newer"));
+  EXPECT_EQ(shard->find_open(key_of("alice"), session), nullptr) << "it must show its password again";
+  EXPECT_EQ(resume("alice", "new"), account) << "good within verifier_lifetime";
+  EXPECT_EQ(shard->find_open(key_of("alice"), session), nullptr) << "and no longer";
+  clock.advance(config->auth.verifier_lifetime);
+  const auto refused =
+      await(shard->resume(key_of("alice"), session, credentials_of("alice", "new"), "192.0.2.7"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, make_error_code(session::Errc::authentication));
+  EXPECT_EQ(refusals(), 1u);
+  const auto owner = sha256("the owner's token");
+  EXPECT_EQ(*await(shard->resume(key_of("alice"), owner, credentials_of("alice", "newer"), "")), account);
+  EXPECT_EQ(shard->find_open(key_of("alice"), owner), account);
+}
+
+// Two passwords that both hold (one for each device): neither session ends, and the pool stays as it is.
+TEST_F(ShardTest, ASecondPasswordProvesItselfOnce) {
+  auto account = sign_in("alice", "new").value();
+  EXPECT_EQ(resume("alice", "new"), account);
+  imapd->control("password alice other");
+  EXPECT_EQ(*await(shard->resume(key_of("alice"), sha256("another"), credentials_of("alice", "other"), "")),
+            account);
+  EXPECT_EQ(imapd->counts().logins, 2u);
+  EXPECT_EQ(shard->find_open(key_of("alice"), sha256("another")), account);
+  EXPECT_EQ(shard->find_open(key_of("alice"), session), account);
+  EXPECT_EQ(account->pool().credentials().secret.expose(), "new");
+}
+
+// Many requests of a session at a time, whose password is another than the account's.
+TEST_F(ShardTest, ASessionsProofIsMadeOnce) {
+  ASSERT_TRUE(sign_in("alice", "new"));
+  imapd->control("password alice other");
+  std::vector<std::shared_ptr<std::optional<Result<AccountPtr>>>> resuming;
+  for (int i = 0; i < 10; ++i)
+    resuming.push_back(start(shard->resume(key_of("alice"), session, credentials_of("alice", "other"), "")));
+  ASSERT_TRUE(pump_until(
+      [&] { return std::ranges::all_of(resuming, [](const auto& cell) { return cell->has_value(); }); }));
+  for (const auto& cell : resuming) EXPECT_TRUE(**cell);
+  EXPECT_EQ(imapd->counts().logins, 2u);
 }
 
 TEST_F(ShardTest, TheSameRefusedCredentialsAreNotTriedAgain) {
@@ -145,7 +202,10 @@ TEST_F(ShardTest, AfterARefusalAnAccountOpenedAnewIsUsed) {
   EXPECT_TRUE(works(fresh));
   // A request that was refused on another one; and closing another one leaves this one alone.
   const auto* other = reinterpret_cast<const mail::Account*>(&clock);
-  EXPECT_EQ(shard->after_refusal(key_of("alice"), other, credentials_of("alice", "old"), ""), fresh);
+  EXPECT_EQ(await(shard->after_refusal(key_of("alice"), other, session, credentials_of("alice", "new"), "")),
+            fresh);
+  EXPECT_EQ(await(shard->after_refusal(key_of("alice"), other, session, credentials_of("alice", "old"), "")),
+            nullptr);
   fresh.reset();
   await_void(shard->close_unused(key_of("alice"), other));
   EXPECT_EQ(shard->account_count(), 1u);
@@ -171,12 +231,28 @@ TEST_F(ShardTest, AKeyIsNotEnoughToBeSomebody) {
   auto bob = await(shard->sign_in(key_of("alice"), credentials_of("bob", "secret"), ""));
   ASSERT_FALSE(bob);
   EXPECT_EQ(bob.error().code, make_error_code(session::Errc::authentication));
-  EXPECT_FALSE(shard->resume(key_of("alice"), credentials_of("bob", "secret"), ""));
-  EXPECT_EQ(shard->after_refusal(key_of("alice"), alice->get(), credentials_of("bob", "secret"), ""),
+  EXPECT_FALSE(await(shard->resume(key_of("alice"), session, credentials_of("bob", "secret"), "")));
+  EXPECT_EQ(await(shard->after_refusal(key_of("alice"), alice->get(), session,
+                                       credentials_of("bob", "secret"), "")),
             nullptr);
   EXPECT_TRUE(works(*alice));
   EXPECT_EQ(imapd->counts("bob").logins, 0u);
   EXPECT_EQ(logger.count("the same account key"), 1u);
+}
+
+TEST_F(ShardTest, ASessionThatHasShownItsCredentialsFindsTheOpenAccount) {
+  EXPECT_EQ(shard->find_open(key_of("alice"), session), nullptr) << "not open";
+  auto alice = sign_in("alice", "new").value();
+  EXPECT_EQ(shard->find_open(key_of("alice"), session), nullptr) << "open, but the session has shown nothing";
+  EXPECT_EQ(resume("alice", "new"), alice);
+  EXPECT_EQ(shard->find_open(key_of("alice"), session), alice);
+  EXPECT_EQ(shard->find_open(key_of("bob"), session), nullptr);
+  // The oldest of too many show theirs again.
+  for (int i = 0; i < 32; ++i)
+    ASSERT_TRUE(
+        await(shard->resume(key_of("alice"), sha256(std::to_string(i)), credentials_of("alice", "new"), "")));
+  EXPECT_EQ(shard->find_open(key_of("alice"), session), nullptr);
+  EXPECT_EQ(shard->find_open(key_of("alice"), sha256("31")), alice);
 }
 
 TEST_F(ShardTest, AKeyTakenWhileCredentialsAreTriedIsNotGivenAway) {
@@ -242,6 +318,30 @@ TEST_F(ShardTest, RequestsOfAnAccountRunInTheOrderOfComing) {
   third->reset();
   shard->loop().poll();
   EXPECT_TRUE(late->has_value());
+}
+
+TEST_F(ShardTest, ALoweredLimitOfRequestsHoldsWhileOthersWait) {
+  auto account = sign_in("alice", "new").value();
+  const auto limit = [&](std::uint32_t most) {
+    auto changed = settings();
+    changed->jmap.max_concurrent_requests = most;
+    shard->set_config(std::move(changed));
+  };
+  const auto enter = [&] { return start(shard->enter(key_of("alice"), Shard::RequestKind::api)); };
+  limit(3);
+  auto first = enter(), second = enter(), third = enter(), fourth = enter();
+  ASSERT_TRUE(third->has_value());
+  ASSERT_FALSE(fourth->has_value());
+  limit(1);
+  auto fifth = enter();
+  first->reset();
+  second->reset();
+  shard->loop().poll();
+  EXPECT_FALSE(fourth->has_value()) << "one is at work still";
+  third->reset();
+  shard->loop().poll();
+  EXPECT_TRUE(fourth->has_value());
+  EXPECT_FALSE(fifth->has_value());
 }
 
 TEST_F(ShardTest, WhatIsThrownOnAShardIsThrownWhereItWasAskedFor) {
@@ -316,6 +416,52 @@ TEST_F(ShardTest, AnAccountThatNobodyUsesIsClosed) {
   clock.advance(15s);
   EXPECT_TRUE(pump_until([&] { return shard->account_count() == 0; }));
   EXPECT_TRUE(pump_until([&] { return imapd->counts().connections_open == 0; }));
+}
+
+// --- Whose use is counted ---
+
+struct MeteredShardTest : ShardTest {
+  MeteredShardTest() {
+    auto table = std::make_shared<limits::PlanTable>();
+    table->plans["small"].limits.fill(1'000);
+    table->default_plan = "small";
+    book = std::make_unique<limits::Book>(*segment, clock, logger, std::move(table));
+    shard->use_book(*book);
+  }
+  ~MeteredShardTest() override { shard.reset(); }
+  std::unique_ptr<limits::Book> book;
+};
+
+TEST_F(MeteredShardTest, InventedLoginsTakeNobodysPlaceInTheSegment) {
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_FALSE(sign_in("invented" + std::to_string(i), "guess"));
+    EXPECT_EQ(segment->use().usage, 0u);
+  }
+  EXPECT_FALSE(sign_in("alice", "guess"));
+  EXPECT_EQ(segment->use().usage, 0u);
+  const auto alice = sign_in("alice", "new").value();
+  EXPECT_EQ(segment->use().usage, 1u);
+  // What counts is what is in the segment.
+  EXPECT_EQ(alice->meter().plan_name(), "small");
+  alice->meter().reserve({limits::amount_of(limits::Count::files, 700)})->settle_all();
+  EXPECT_EQ(book->use_of(key_of("alice"), "alice").standings[4].used, 700u);
+  EXPECT_FALSE(alice->meter().reserve({limits::amount_of(limits::Count::files, 301)}));
+}
+
+TEST_F(MeteredShardTest, ASessionIsMeteredBeforeItsAccountIsConnected) {
+  const auto alice = resume("alice", "new");
+  EXPECT_EQ(segment->use().usage, 1u);
+  EXPECT_EQ(alice->meter().plan_name(), "small");
+}
+
+// Tried, and meanwhile opened by a session's credentials.
+TEST_F(MeteredShardTest, TheMeterIsTheSameWhoeverOpensTheAccount) {
+  auto trying = start(shard->sign_in(key_of("alice"), credentials_of("alice", "new"), ""));
+  auto by_session = resume("alice", "new");
+  ASSERT_TRUE(pump_until([&] { return trying->has_value(); }));
+  ASSERT_TRUE(**trying);
+  EXPECT_EQ(&(**trying)->get()->meter(), &by_session->meter());
+  EXPECT_EQ(&by_session->meter(), book->open(key_of("alice"), "alice").get());
 }
 
 }  // namespace
