@@ -123,17 +123,20 @@ void BrokerLink::connect(std::unique_lock<std::mutex>& lock) {
   } else if (!std::exchange(away_, true)) {
     logger_.warning("broker is away", {{"socket", options_.path}, {"reason", made.error().to_string()}});
   }
+  if (!made) next_try_ = clock_.now() + broker_connect_pause;
   changed_.notify_all();
 }
 
 std::expected<std::shared_ptr<BrokerConnection>, Unavailable> BrokerLink::get(MonotonicTime deadline) {
   std::unique_lock lock(mutex_);
-  bool waits = false;
+  bool waits = false, tried = false;
   std::expected<std::shared_ptr<BrokerConnection>, Unavailable> result =
       std::unexpected(Unavailable::broker_away);
   for (;;) {
     bool usable = have_usable();
-    if (!usable && !connecting_) {
+    // However many wait, the broker is asked once in a pause; by who can't wait for the next time, once more.
+    if (!usable && !connecting_ && (clock_.now() >= next_try_ || (!tried && clock_.now() >= deadline))) {
+      tried = true;
       connect(lock);
       usable = have_usable();
     }

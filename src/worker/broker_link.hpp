@@ -1,8 +1,8 @@
 // How a worker process gets a connection to the broker: connects, checks who answers, waits for one that is
 // being restarted.
 //
-// One a process, all threads. At most one thread connects at a time; at most waiters_max threads wait (main.cpp:
-// all of them may), others are told at once.
+// One a process, all threads. At most one thread connects at a time, and after a failed try not within
+// broker_connect_pause; at most waiters_max threads wait (main.cpp: all of them may), others are told at once.
 #pragma once
 
 #include <sys/types.h>
@@ -60,6 +60,7 @@ class BrokerLink {
   bool connecting_ = false;
   bool stopping_ = false;
   bool away_ = false;  // logged, until it is back
+  MonotonicTime next_try_{};
 };
 
 }  // namespace postern::worker

@@ -1,7 +1,10 @@
 // Finds the session token in cookie or Authorization field and asks `liveness` (the segment) about it.
 #include "worker/gate.hpp"
 
+#include <algorithm>
+
 #include "postern/base/encoding.hpp"
+#include "postern/limits/meter.hpp"
 #include "worker/request_head.hpp"
 
 namespace postern::worker {
@@ -55,25 +58,50 @@ std::optional<ShownToken> shown_token(const ipc::RequestHead& head, std::string_
   return hash ? std::optional(ShownToken{*hash, false}) : std::nullopt;
 }
 
-std::string_view body_limit_name(const ipc::RequestHead& head) {
-  return path_of(head).find("/upload/") == std::string_view::npos ? "maxSizeRequest" : "maxSizeUpload";
+namespace {
+
+bool is_upload(const ipc::RequestHead& head) {
+  return path_of(head).find("/upload/") != std::string_view::npos;
 }
 
-std::optional<Answer> refuse(const ipc::RequestHead& head, const GateOptions& options,
-                             const std::function<store::Liveness(const store::TokenHash&)>& liveness) {
-  if (!path_of(head).starts_with("/auth/")) {
-    if (const auto shown = shown_token(head, options.cookie_name)) {
-      switch (liveness(shown->hash)) {
-        case store::Liveness::unknown_token:
-        case store::Liveness::expired: return unauthorized(shown->bearer);
-        case store::Liveness::live:
-        case store::Liveness::no_segment: break;
-      }
+// An upload of a size that is told counts as that many octets of files (docs/limits.md).
+std::optional<Answer> over_plan(const ipc::RequestHead& head, const GateView& view,
+                                const store::TokenHash& session) {
+  if (!is_upload(head) || !head.content_length || *head.content_length == 0) return std::nullopt;
+  const auto record = view.usage(session);
+  if (!record) return std::nullopt;
+  const auto refusal =
+      limits::check(*record, limits::amount_of(limits::Count::files, *head.content_length), view.now);
+  if (!refusal) return std::nullopt;
+  return over_limit(*refusal, view.now);
+}
+
+}  // namespace
+
+std::string_view body_limit_name(const ipc::RequestHead& head) {
+  return is_upload(head) ? "maxSizeUpload" : "maxSizeRequest";
+}
+
+std::uint64_t body_bytes_max(const ipc::RequestHead& head, const GateOptions& options,
+                             const std::optional<store::BodyLimits>& limits) {
+  if (!limits) return options.request_bytes_max;
+  return is_upload(head) ? limits->upload_bytes_max : limits->request_bytes_max;
+}
+
+std::optional<Answer> refuse(const ipc::RequestHead& head, const GateOptions& options, const GateView& view) {
+  std::optional<ShownToken> shown;
+  if (!path_of(head).starts_with("/auth/")) shown = shown_token(head, options.cookie_name);
+  if (shown) {
+    switch (view.liveness(shown->hash)) {
+      case store::Liveness::unknown_token:
+      case store::Liveness::expired: return unauthorized(shown->bearer);
+      case store::Liveness::live:
+      case store::Liveness::no_segment: break;
     }
   }
-  if (head.content_length && *head.content_length > options.request_bytes_max) {
+  if (head.content_length && *head.content_length > body_bytes_max(head, options, view.limits))
     return body_too_large(body_limit_name(head));
-  }
+  if (shown) return over_plan(head, view, shown->hash);
   return std::nullopt;
 }
 

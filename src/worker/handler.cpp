@@ -22,8 +22,13 @@ void Handler::run() {
     return answer(problem(head.error().status, head.error().detail));
   }
   id_ = head->id;
-  const auto liveness = [this](const store::TokenHash& hash) { return context_.segment.liveness(hash); };
-  if (const auto refusal = refuse(*head, context_.options.gate, liveness)) {
+  GateView view;
+  view.liveness = [this](const store::TokenHash& hash) { return context_.segment.liveness(hash); };
+  view.usage = [this](const store::TokenHash& hash) { return context_.segment.usage(hash); };
+  view.limits = context_.segment.body_limits();
+  view.now = unix_seconds(context_.clock.wall());
+  body_bytes_max_ = body_bytes_max(*head, context_.options.gate, view.limits);
+  if (const auto refusal = refuse(*head, context_.options.gate, view)) {
     context_.logger.info("request refused", {{"request", id_}, {"status", refusal->head.status}});
     return answer(*refusal);
   }
@@ -66,7 +71,7 @@ Handler::Piece Handler::read_piece() {
       (body_bytes_ > *content_length_ || (request_.body_ended() && body_bytes_ < *content_length_))) {
     return Piece::failed;
   }
-  if (body_bytes_ > context_.options.gate.request_bytes_max) return Piece::too_large;
+  if (body_bytes_ > body_bytes_max_) return Piece::too_large;
   if (body_kept_ && body_.size() + got > body_kept_bytes_max) body_kept_ = false;
   if (!body_kept_) body_.clear();
   body_.append(piece_.get(), got);

@@ -72,7 +72,7 @@ class Handler {
   std::string id_;
   std::string body_;       // what was read of the body, or only the last piece of it
   bool body_kept_ = true;  // body_ is all that was read
-  std::uint64_t body_bytes_ = 0;
+  std::uint64_t body_bytes_ = 0, body_bytes_max_ = 0;
   std::optional<std::uint64_t> content_length_;
   std::string_view body_limit_;
   std::string answer_head_;

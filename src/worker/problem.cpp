@@ -34,12 +34,21 @@ Answer make(unsigned status, std::string_view type, std::string_view detail, std
 std::string_view reason_phrase(unsigned status) {
   switch (status) {
     case 200: return "OK";
+    case 201: return "Created";
+    case 206: return "Partial Content";
+    case 304: return "Not Modified";
     case 400: return "Bad Request";
     case 401: return "Unauthorized";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
     case 413: return "Content Too Large";
+    case 416: return "Range Not Satisfiable";
+    case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";
     case 502: return "Bad Gateway";
     case 503: return "Service Unavailable";
+    case 507: return "Insufficient Storage";
     default: return "Status";
   }
 }
@@ -58,6 +67,16 @@ Answer unauthorized(bool bearer) {
 Answer body_too_large(std::string_view limit) {
   return make(413, "urn:ietf:params:jmap:error:limit", "The request's body is too large.",
               fmt::format(R"(,"limit":{})", json_text(limit)));
+}
+
+Answer over_limit(const limits::Refusal& refusal, std::int64_t now) {
+  const auto available = refusal.free_at ? json_text(limits::utc_date(*refusal.free_at)) : "null";
+  auto answer = make(429, "urn:ietf:params:jmap:error:limit", refusal.description(),
+                     fmt::format(R"(,"limit":{},"plan":{},"amount":{},"used":{},"asked":{},"availableAt":{})",
+                                 json_text(to_string(refusal.limit)), json_text(refusal.plan), refusal.most,
+                                 refusal.used, refusal.asked, available));
+  answer.head.fields.emplace_back("retry-after", std::to_string(refusal.retry_after(now)));
+  return answer;
 }
 
 Answer unavailable(Unavailable why) {

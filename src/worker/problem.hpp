@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "postern/ipc/frame.hpp"
+#include "postern/limits/meter.hpp"
 
 namespace postern::worker {
 
@@ -26,6 +27,8 @@ Answer problem(unsigned status, std::string_view detail);
 Answer unauthorized(bool bearer);
 // 413. `limit`: "maxSizeRequest" or "maxSizeUpload" (RFC 8620, section 2).
 Answer body_too_large(std::string_view limit);
+// 429: the person's plan doesn't allow so much now. `now`: Unix seconds.
+Answer over_limit(const limits::Refusal& refusal, std::int64_t now);
 Answer unavailable(Unavailable why);
 
 std::string_view reason_phrase(unsigned status);

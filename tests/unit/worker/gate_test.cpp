@@ -19,11 +19,17 @@ struct GateTest : ::testing::Test {
   }
   unsigned refused(store::Liveness liveness) {
     asked = 0;
-    const auto answer = refuse(head, options, [&](const store::TokenHash& hash) {
+    GateView view;
+    view.liveness = [&](const store::TokenHash& hash) {
       ++asked;
       EXPECT_EQ(hash, store::hash_token(token));
       return liveness;
-    });
+    };
+    view.usage = [this](const store::TokenHash&) { return usage; };
+    view.limits = body_limits;
+    view.now = now;
+    const auto answer = refuse(head, options, view);
+    if (answer) last = *answer;
     return answer ? answer->head.status : 0;
   }
   void show(std::string name, std::string value) {
@@ -33,8 +39,57 @@ struct GateTest : ::testing::Test {
   std::string token;
   ipc::RequestHead head;
   GateOptions options;
+  std::optional<store::UsageRecord> usage;
+  std::optional<store::BodyLimits> body_limits;
+  std::int64_t now = 1'700'000'100;
+  Answer last;
   int asked = 0;
 };
+
+TEST_F(GateTest, BodiesAreAsLargeAsTheBrokerSays) {
+  body_limits = store::BodyLimits{50, 80};
+  head.content_length = 50;
+  EXPECT_EQ(refused(store::Liveness::live), 0U);
+  head.content_length = 51;
+  EXPECT_EQ(refused(store::Liveness::live), 413U);
+  head.target = "/jmap/upload/a";
+  EXPECT_EQ(refused(store::Liveness::live), 0U);
+  head.content_length = 80;
+  EXPECT_EQ(refused(store::Liveness::live), 0U);
+  head.content_length = 81;
+  EXPECT_EQ(refused(store::Liveness::live), 413U);
+  body_limits = store::BodyLimits{1'000, 1'000};  // the worker's own is for when the broker's isn't known
+  head.content_length = 1'000;
+  EXPECT_EQ(refused(store::Liveness::live), 0U);
+  head.content_length = 1'001;
+  EXPECT_EQ(refused(store::Liveness::live), 413U);
+}
+
+TEST_F(GateTest, UploadsBeyondThePlanAreRefusedBeforeTheirBodyIsRead) {
+  show("authorization", "Bearer " + token);
+  usage.emplace();
+  usage->terms.plan = "small";
+  usage->terms.limits[static_cast<std::size_t>(limits::Limit::files_hour)] = 60;
+  limits::Windows(usage->words).add(limits::amount_of(limits::Count::files, 20), now);
+  head.content_length = 41;
+  EXPECT_EQ(refused(store::Liveness::live), 0U);  // no upload
+  head.target = "/jmap/upload/a";
+  EXPECT_EQ(refused(store::Liveness::live), 429U);
+  EXPECT_EQ(ipc::field(last.head.fields, "retry-after"), "3900");
+  EXPECT_NE(last.body.find(R"("limit":"filesPerHour","plan":"small","amount":60,"used":20,"asked":41)"),
+            std::string::npos)
+      << last.body;
+  head.content_length = 40;
+  EXPECT_EQ(refused(store::Liveness::live), 0U);
+  head.content_length = 41;
+  usage->terms.extra[static_cast<std::size_t>(limits::Limit::files_hour)] = 1;
+  usage->terms.extra_until = now + 1;
+  EXPECT_EQ(refused(store::Liveness::live), 0U);
+  ++now;
+  EXPECT_EQ(refused(store::Liveness::live), 429U);
+  usage.reset();  // not known here: the broker decides
+  EXPECT_EQ(refused(store::Liveness::live), 0U);
+}
 
 TEST_F(GateTest, EveryLiveness) {
   show("authorization", "Bearer " + token);
