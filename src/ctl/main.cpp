@@ -2,7 +2,7 @@
 //
 // SYNOPSIS     posternctl [--control PATH] [--json] COMMAND
 // COMMANDS     status, sessions [LOGIN], accounts [LOGIN], end-session TAG, drain, undrain, reload,
-//              log-level LEVEL, upgrade, version
+//              log-level LEVEL, upgrade, version, limits show LOGIN, limits top, limits grant LOGIN, limits reset LOGIN
 // PROTOCOL     One line of JSON there and one back, over the broker's control socket (src/broker/control.hpp).
 // SECURITY     The broker answers only root and its own user.
 // DIAGNOSTICS  Exit status 0; 1 if the broker refused; 2 for a wrong command line; 3 if the broker can't be reached
@@ -27,6 +27,7 @@ struct Arguments {
   std::string control = "/run/postern/control.sock";
   bool json = false;
   std::string login, tag, level;
+  std::string limit, count, amount, until;
 };
 
 std::string request_line(const std::string& command, const Arguments& arguments) {
@@ -42,6 +43,10 @@ std::string request_line(const std::string& command, const Arguments& arguments)
   member("login", arguments.login);
   member("tag", arguments.tag);
   member("level", arguments.level);
+  member("limit", arguments.limit);
+  member("count", arguments.count);
+  member("amount", arguments.amount);
+  member("until", arguments.until);
   writer.EndObject();
   return buffer.GetString();
 }
@@ -84,6 +89,33 @@ int run(const std::string& command, const Arguments& arguments) {
 
 }  // namespace
 
+namespace {
+
+void declare_limits(CLI::App& app, Arguments& arguments) {
+  auto* limits = app.add_subcommand("limits", "What people use of their plans");
+  limits->require_subcommand(1);
+  const auto with_login = [&](const char* name, const char* help) {
+    auto* command = limits->add_subcommand(name, help);
+    command->add_option("LOGIN", arguments.login, "Whose")->required();
+    return command;
+  };
+  with_login("show", "What a person has used, and may use");
+  auto* top = limits->add_subcommand("top", "Who has used the most");
+  top->add_option("--by", arguments.limit, "Of which limit, as in the configuration (default: mail_day)");
+  top->add_option("--count", arguments.count, "How many people (default: 20)");
+  auto* grant = with_login("grant", "Allow somebody more until a time");
+  grant->add_option("--limit", arguments.limit, "Of which limit, as in the configuration")->required();
+  grant->add_option("--amount", arguments.amount, "How much more: octets such as 500MB, or a number")
+      ->required();
+  grant
+      ->add_option("--until", arguments.until,
+                   "Until when: 2026-01-31T12:00:00Z, or for how long: 90m, 12h, 2d")
+      ->required();
+  with_login("reset", "Forget what a person has used, and what was granted");
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   CLI::App app{"Asks a running broker of Postern, and tells it what to do", "posternctl"};
   Arguments arguments;
@@ -108,13 +140,17 @@ int main(int argc, char** argv) {
       ->required();
   app.add_subcommand("upgrade", "Start the program on disk in place of the running one; no session is lost");
   app.add_subcommand("version", "The running broker's version");
+  declare_limits(app, arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? success : wrong_usage;
   }
   try {
-    return run(app.get_subcommands().front()->get_name(), arguments);
+    const auto* command = app.get_subcommands().front();
+    const auto nested = command->get_subcommands();
+    return run(nested.empty() ? command->get_name() : command->get_name() + "-" + nested.front()->get_name(),
+               arguments);
   } catch (const postern::JsonMisuse& misuse) {
     std::fprintf(stderr, "posternctl: that is no broker's answer: %s\n", misuse.what());
     return no_broker;

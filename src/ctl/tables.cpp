@@ -132,6 +132,50 @@ std::string describe_accounts(const rapidjson::Value& answer) {
   return table.text() + more_line(answer);
 }
 
+// "12.3 MB of 30.0 MB"; messages and recipients are plain numbers.
+std::string describe_standing(const rapidjson::Value& standing) {
+  const bool octets = text_of(standing, "unit") == "octets";
+  const auto shown = [octets](std::uint64_t amount) {
+    return octets ? human_bytes(amount) : std::to_string(amount);
+  };
+  const auto& most = member(standing, "amount");
+  return shown(number_of(standing, "used")) +
+         (most.IsUint64() ? " of " + shown(most.GetUint64()) : std::string(", unlimited"));
+}
+
+std::string describe_use(const rapidjson::Value& answer) {
+  std::string out;
+  const auto line = [&out](std::string_view name, const std::string& value) {
+    out += std::string(name) + std::string(name.size() < 24 ? 24 - name.size() : 1, ' ') + printable(value) +
+           "\n";
+  };
+  line("login", text_of(answer, "login"));
+  line("plan", text_of(answer, "plan"));
+  const auto& standings = member(answer, "limits");
+  if (standings.IsArray())
+    for (const auto& standing : standings.GetArray()) {
+      const auto extra = number_of(standing, "extra");
+      line(text_of(standing, "limit"),
+           describe_standing(standing) +
+               (extra == 0 ? "" : " (" + std::to_string(extra) + " of them granted on top)"));
+    }
+  for (const auto* name : {"mailPerMonth", "filesPerMonth"}) {
+    const auto& month = member(answer, name);
+    line(name, month.IsUint64() ? "at most " + human_bytes(month.GetUint64()) : "unlimited");
+  }
+  if (member(answer, "extraUntil").IsString()) line("granted until", text_of(answer, "extraUntil"));
+  return out;
+}
+
+std::string describe_top(const rapidjson::Value& answer) {
+  Table table({"LOGIN", "PLAN", "USED"});
+  const auto& people = member(answer, "people");
+  if (people.IsArray())
+    for (const auto& person : people.GetArray())
+      table.add({text_of(person, "login"), text_of(person, "plan"), describe_standing(person)});
+  return table.text();
+}
+
 std::string describe_reload(const rapidjson::Value& answer) {
   std::string sections;
   const auto& restart = member(answer, "needRestart");
@@ -206,6 +250,9 @@ std::string describe(std::string_view command, const rapidjson::Value& answer) {
   if (command == "sessions") return describe_sessions(answer, "sessions");
   if (command == "end-session") return describe_sessions(answer, "ended");
   if (command == "accounts") return describe_accounts(answer);
+  if (command == "limits-show" || command == "limits-grant" || command == "limits-reset")
+    return describe_use(answer);
+  if (command == "limits-top") return describe_top(answer);
   if (command == "reload") return describe_reload(answer);
   if (command == "drain") return "the broker takes no new requests until undrain\n";
   if (command == "undrain") return "the broker takes requests again\n";
