@@ -128,7 +128,7 @@ class Corpus {
   static std::int64_t internal_date_of(std::uint32_t number);
 
  private:
-  std::vector<std::shared_ptr<const Body>> bodies_;
+  const std::vector<std::shared_ptr<const Body>>* bodies_;  // all servers of a process share them
 };
 
 }  // namespace postern::testimapd

@@ -10,8 +10,12 @@
 //   expunge USER MAILBOX UIDS          from outside
 //   roll_uidvalidity USER MAILBOX      new UIDVALIDITY; UID n now names the message that was n + 1
 //   highestmodseq USER MAILBOX N       sets it, backwards too
+//   rights USER MAILBOX LETTERS        what MYRIGHTS tells from now on; nothing is refused by them
+//   special_use USER MAILBOX [ATTR]    as another client sets it
 //   create|delete USER MAILBOX, rename USER MAILBOX NEW      from outside
 //   mailbox USER MAILBOX               JSON of its state
+//   messages USER                      JSON: by mailbox its messages' uid, Message-ID and flags
+//   drop_literal N                     a reset, once, when N octets of a command's literals have come, and not all
 //   push USER LINE                     LINE (with "* ") to all connections of the user, whatever they do
 //   bye [USER] / drop [USER]           all connections (of the user) get BYE / a reset
 //   hang USER                          the user's connections never answer again
@@ -98,8 +102,13 @@ std::string Server::control(std::string_view line) {
     clear_rules();
     return "OK";
   }
+  if (verb == "messages") return messages_control(rest);
+  if (verb == "drop_literal") {
+    drop_literal_ = to_number(rest);
+    return "OK";
+  }
   for (std::string_view known : {"deliver", "flag", "expunge", "roll_uidvalidity", "highestmodseq", "create",
-                                 "delete", "rename", "mailbox"})
+                                 "delete", "rename", "mailbox", "rights", "special_use"})
     if (verb == known) return mailbox_control(verb, rest);
   return misc_control(verb, rest);
 }
@@ -150,6 +159,21 @@ std::string Server::rule_control(std::string_view rest) {
   return "OK";
 }
 
+std::string Server::messages_control(std::string_view user_name) {
+  const User* user = store_.open_user(user_name);
+  if (user == nullptr) return error("no such user");
+  std::string out = "{";
+  for (const auto& [name, mailbox] : user->mailboxes) {
+    out += (out.size() > 1 ? "," : "") + json_string(name) + ":[";
+    for (const Message& message : mailbox->messages())
+      out += fmt::format("{}{{\"uid\":{},\"id\":{},\"flags\":{}}}", out.ends_with('[') ? "" : ",",
+                         message.uid, json_string(message.body->message_id.fill(message.slots())),
+                         json_string(mailbox->flag_names(message.flags)));
+    out += "]";
+  }
+  return out + "}";
+}
+
 std::uint32_t Server::deliver(std::string_view user_name, std::string_view mailbox_name, std::string_view raw,
                               std::string_view flags, std::int64_t internal_date) {
   User* user = store_.open_user(user_name);
@@ -178,6 +202,10 @@ std::string Server::mailbox_control(std::string_view verb, std::string_view rest
   if (verb == "roll_uidvalidity") {
     store_.roll_uidvalidity(*mailbox);
     return fmt::format("OK {}", mailbox->uidvalidity);
+  }
+  if (verb == "rights" || verb == "special_use") {
+    (verb == "rights" ? mailbox->rights : mailbox->special_use) = rest;
+    return "OK";
   }
   if (verb == "highestmodseq") {
     mailbox->highestmodseq = to_number(rest).value_or(1);

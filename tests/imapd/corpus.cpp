@@ -3,6 +3,7 @@
 #include "body.hpp"
 
 #include <array>
+#include <mutex>
 
 #include <fmt/format.h>
 
@@ -160,18 +161,30 @@ std::uint32_t root_of(std::uint32_t number) {
   return number;
 }
 
-}  // namespace
-
-Corpus::Corpus(const RenderOptions& options) {
+std::vector<std::shared_ptr<const Body>> all_bodies(const RenderOptions& options) {
+  std::vector<std::shared_ptr<const Body>> bodies;
   for (std::uint32_t family = 0; family < families; ++family)
     for (std::uint32_t reply = 0; reply <= replies; ++reply)
-      bodies_.push_back(make_body(template_text(family, reply), true, options));
+      bodies.push_back(make_body(template_text(family, reply), true, options));
+  return bodies;
+}
+
+}  // namespace
+
+// Made once in a process for each way to render: a unit test program starts hundreds of servers.
+Corpus::Corpus(const RenderOptions& options) {
+  static std::array<std::once_flag, 4> made;
+  static std::array<std::vector<std::shared_ptr<const Body>>, 4> kept;
+  static_assert(sizeof(RenderOptions) == 2, "each of its flags must be in the key");
+  auto which = (options.eight_bit_quoted ? 2u : 0u) + (options.nil_strings ? 1u : 0u);
+  std::call_once(made[which], [&] { kept[which] = all_bodies(options); });
+  bodies_ = &kept[which];
 }
 
 const std::shared_ptr<const Body>& Corpus::body_of(std::uint32_t number) const {
   auto family = mix(root_of(number)) % families;
   auto reply = distance_to_parent(number) == 0 ? 0 : 1 + (mix(number) >> 16U) % replies;
-  return bodies_[family * (replies + 1) + reply];
+  return (*bodies_)[family * (replies + 1) + reply];
 }
 
 SlotValues Corpus::slots_of(std::uint32_t number) {

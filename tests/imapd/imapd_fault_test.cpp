@@ -216,6 +216,29 @@ TEST(Rules, DropAtByteAndInLiteral) {
   }
 }
 
+TEST(Rules, DropWithinALiteralThatComes) {
+  Fixture fixture;
+  fixture.server.control("drop_literal 10");
+  EXPECT_THAT(fixture.client->status("APPEND Sent {9+}\r\n123456789"), StartsWith("OK"));
+  fixture.client->send("x APPEND Sent {20}\r\n");
+  EXPECT_THAT(fixture.client->line(), StartsWith("+"));
+  fixture.client->send("1234567890");
+  EXPECT_EQ(fixture.client->rest(), "");
+  EXPECT_THAT(fixture.server.control("mailbox alice Sent"), HasSubstr("\"messages\":6"));
+}
+
+TEST(Rules, AllMessagesOfAUser) {
+  Options options;
+  options.mailboxes = {{"INBOX", "", 2}, {"Sent", "", 0}};
+  Fixture fixture(options);
+  fixture.server.deliver("alice", "Sent", "Message-ID: <\"q\"@x>\r\n\r\n", "\\Seen work");
+  EXPECT_EQ(fixture.server.control("messages alice"),
+            R"({"INBOX":[{"uid":1,"id":"00000001@postern.example","flags":"\\Seen"},)"
+            R"({"uid":2,"id":"00000002@postern.example","flags":"\\Seen"}],)"
+            R"("Sent":[{"uid":1,"id":"\"q\"@x","flags":"\\Seen work"}]})");
+  EXPECT_THAT(fixture.server.control("messages nobody"), StartsWith("ERR"));
+}
+
 TEST(Rules, HangInLiteral) {
   Fixture fixture;
   fixture.rule("UID FETCH do hang_in_literal 3");

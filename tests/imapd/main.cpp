@@ -103,6 +103,8 @@ void set_quirk(Quirks& quirks, const std::string& name) {
       {"literal8", &Quirks::literal8},
       {"fetch_flags_always", &Quirks::fetch_flags_always},
       {"status_no_selected", &Quirks::status_no_selected},
+      {"no_delete_selected", &Quirks::no_delete_selected},
+      {"rename_uidvalidity", &Quirks::rename_uidvalidity},
   };
   if (name == "no_capability_code") {
     quirks.capability_code = false;

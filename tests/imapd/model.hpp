@@ -53,6 +53,7 @@ struct Mailbox {
   std::uint64_t id = 0;
   User* user = nullptr;
   std::string special_use;
+  std::string rights;  // MYRIGHTS; empty: all of them
   bool subscribed = true;
   bool no_select = false;
   bool deleted = false;

@@ -143,6 +143,12 @@ void Server::accept(Listener& listener) {
   });
 }
 
+bool Server::drops_literal(std::uint64_t octets) {
+  if (!drop_literal_ || octets < *drop_literal_) return false;
+  drop_literal_.reset();
+  return true;
+}
+
 void Server::closed(Connection& connection) {
   boost::asio::post(context_, [this, gone = connection.shared_from_this()] { connections_.erase(gone); });
   changed();

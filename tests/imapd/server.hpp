@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <future>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -104,6 +105,7 @@ class Server {
   std::vector<Rule> take_rules(std::string_view event, std::string_view user);
   void add_rule(Rule rule) { rules_.push_back(std::move(rule)); }
   void clear_rules() { rules_.clear(); }
+  bool drops_literal(std::uint64_t octets);  // of a command's literals so many have come
   void closed(Connection& connection);
   const std::set<std::shared_ptr<Connection>>& connections() const { return connections_; }
 
@@ -123,6 +125,7 @@ class Server {
   std::string mailbox_control(std::string_view verb, std::string_view rest);
   std::string rule_control(std::string_view rest);
   std::string log_control(std::string_view rest) const;
+  std::string messages_control(std::string_view user_name);
 
   Options options_;
   std::set<std::string> capabilities_;  // upper case
@@ -143,6 +146,7 @@ class Server {
   std::map<std::string, std::string> passwords_;
   std::map<std::string, std::string> tokens_;
   std::uint32_t latency_ms_ = 0;
+  std::optional<std::uint64_t> drop_literal_;
   bool refusing_ = false;
   std::thread thread_;
 };

@@ -118,7 +118,9 @@ void Session::pump() {
                           : offers("LITERAL-") ? std::min<std::size_t>(options.literal_bytes_max, 4096)
                                                : 0;
     switch (reader_.next(input_, options.command_bytes_max, options.literal_bytes_max, plus_bytes_max)) {
-      case CommandReader::Event::none: return;
+      case CommandReader::Event::none:
+        if (reader_.in_literal() && server_.drops_literal(reader_.literal_octets())) connection_.abort();
+        return;
       case CommandReader::Event::literal: continuation("OK"); break;
       case CommandReader::Event::command: {
         std::string text = std::move(reader_.command());

@@ -97,6 +97,9 @@ class CommandReader {
              std::size_t plus_bytes_max);
   std::string& command() { return command_; }
   bool in_literal() const { return literal_left_ > 0; }
+  std::size_t literal_octets() const {
+    return literal_total_ - literal_left_;
+  }  // that have come, of one command
 
  private:
   std::string command_;
@@ -196,6 +199,7 @@ class Session {
   std::string read_mailbox(Cursor& args) const;  // UTF-8 to the stored form where enabled
   void append_mailbox(std::string& out, const std::string& name) const;
   std::string separator_text() const;
+  void rights_line(const std::string& name);
 
   // session_select.cpp
   Reply select(Cursor& args);

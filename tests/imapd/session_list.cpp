@@ -12,7 +12,7 @@ namespace postern::testimapd {
 
 struct Session::ListOptions {
   bool select_subscribed = false, select_special = false, recursive = false, extended = false;
-  bool subscribed = false, children = false, special_use = false;
+  bool subscribed = false, children = false, special_use = false, my_rights = false;
   std::vector<std::string> status_items;
   std::string reference;
   std::vector<std::string> patterns;
@@ -84,6 +84,8 @@ bool Session::read_list_options(Cursor& args, ListOptions& options) const {
       options.children = true;
     } else if (offers("SPECIAL-USE") && args.try_word("SPECIAL-USE")) {
       options.special_use = true;
+    } else if (offers("LIST-MYRIGHTS") && args.try_word("MYRIGHTS")) {
+      options.my_rights = true;
     } else if (offers("LIST-STATUS") && args.try_word("STATUS")) {
       args.sp();
       read_status_items(args, options.status_items);
@@ -134,6 +136,7 @@ void Session::list_line(std::string_view verb, const std::string& name, const Li
         break;
       }
   untagged(out);
+  if (mailbox != nullptr && !mailbox->no_select && options.my_rights) rights_line(name);
   if (mailbox != nullptr && !mailbox->no_select && !options.status_items.empty())
     status_line_of(*mailbox, options.status_items);
 }

@@ -56,6 +56,8 @@ Reply Session::remove(Cursor& args) {
   Mailbox* mailbox = server_.store().find(*user_, name);
   if (mailbox == nullptr) return Reply::no("[NONEXISTENT] No such mailbox");
   if (name == "INBOX") return Reply::no("[CANNOT] INBOX stays");
+  if (mailbox_.get() == mailbox && server_.options().quirks.no_delete_selected)
+    return Reply::no("Cannot delete currently-open folder.");
   auto separator = server_.store().separator();
   bool children =
       !separator.empty() && std::any_of(user_->mailboxes.begin(), user_->mailboxes.end(), [&](auto& entry) {
@@ -87,6 +89,10 @@ Reply Session::rename(Cursor& args) {
     return Reply::no("[CANNOT] Into itself");
   if (!to.starts_with(server_.options().prefix)) return Reply::no("[CANNOT] Not in the personal namespace");
   if (!server_.store().rename(*user_, from, to)) return Reply::no("[ALREADYEXISTS] Mailbox exists");
+  if (server_.options().quirks.rename_uidvalidity)
+    for (auto& [renamed, mailbox] : user_->mailboxes)
+      if (renamed == to || (!separator.empty() && renamed.starts_with(to + separator)))
+        server_.store().roll_uidvalidity(*mailbox);
   return Reply::ok("Rename completed");
 }
 
@@ -116,7 +122,7 @@ bool Session::read_status_items(Cursor& args, std::vector<std::string>& items) c
     bool known = item == "MESSAGES" || item == "RECENT" || item == "UIDNEXT" || item == "UIDVALIDITY" ||
                  item == "UNSEEN" || (item == "HIGHESTMODSEQ" && offers("CONDSTORE")) ||
                  (item == "SIZE" && offers("STATUS=SIZE")) || (item == "MAILBOXID" && offers("OBJECTID")) ||
-                 (item == "DELETED" && offers("IMAP4REV2"));
+                 (item == "X-GUID" && offers("X-GUID")) || (item == "DELETED" && offers("IMAP4REV2"));
     if (!known) args.fail();
     items.push_back(std::move(item));
   } while (!args.failed() && args.try_char(' '));
@@ -149,6 +155,8 @@ void Session::status_line_of(const Mailbox& mailbox, const std::vector<std::stri
       out += std::to_string(mailbox.highestmodseq);
     } else if (item == "MAILBOXID") {
       out += fmt::format("(F{})", mailbox.id);
+    } else if (item == "X-GUID") {
+      out += fmt::format("{:032x}", mailbox.id);
     } else if (item == "SIZE") {
       std::uint64_t size = 0;
       for (const Message& message : messages) size += message.size();
@@ -205,10 +213,16 @@ Reply Session::my_rights(Cursor& args) {
   args.end();
   if (args.failed()) return Reply::bad("MYRIGHTS expects a mailbox name");
   if (server_.store().find(*user_, name) == nullptr) return Reply::no("[NONEXISTENT] No such mailbox");
+  rights_line(name);
+  return Reply::ok("Myrights completed");
+}
+
+void Session::rights_line(const std::string& name) {
   std::string out = "MYRIGHTS ";
   append_mailbox(out, name);
+  const auto* mailbox = server_.store().find(*user_, name);
+  if (mailbox != nullptr && !mailbox->rights.empty()) return untagged(out + " " + mailbox->rights);
   untagged(out + (name == "INBOX" ? " lrswipkteacd" : " lrswipkxteacd"));
-  return Reply::ok("Myrights completed");
 }
 
 }  // namespace postern::testimapd

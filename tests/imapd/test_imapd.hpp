@@ -77,6 +77,8 @@ struct Quirks {
   bool literal8 = false;             // message bodies as ~{n} literal8
   bool fetch_flags_always = false;   // FLAGS in each FETCH answer, unasked
   bool status_no_selected = false;   // NO to STATUS of the mailbox that is selected
+  bool no_delete_selected = false;   // NO to DELETE of it
+  bool rename_uidvalidity = false;   // RENAME gives new UIDVALIDITYs
 };
 
 struct Options {
