@@ -1,7 +1,8 @@
 // Runs a fuzz target over files: replay_NAME CORPUS_DIRECTORY|FILE...
 //
-// Every seed and every input that once broke the target is run as an ordinary test, in each kind of build and by
-// any compiler. Besides the file as it is, its first half, quarter and so on are run: a network cuts input off.
+// Every seed and every input that once broke the target is run as an ordinary test where libFuzzer isn't there for
+// that, and by any compiler. Besides the file as it is, its first half, quarter and so on are run: a network cuts input
+// off.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
