@@ -110,8 +110,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 chmod 755 "$base"
-for folder in bin log mail html run run/web dovecot dovecot/run dovecot/state dovecot/mail dovecot/mail/demo \
-    nginx nginx/snippets nginx/html apache apache/fcgid apache/html; do
+for folder in bin log mail html state uploads run run/web run/nchan dovecot dovecot/run dovecot/state dovecot/mail \
+    dovecot/mail/demo nginx nginx/snippets nginx/html apache apache/fcgid apache/html; do
     mkdir "$base/$folder"
 done
 # A home directory may be closed to the user that the servers run as.
@@ -240,7 +240,8 @@ make_postern() {
     tls=implicit
     [ "$port" != 143 ] || tls=starttls
     {
-        printf '[server]\nruntime_dir = "%s"\n' "$base/run"
+        printf '[server]\nruntime_dir = "%s"\nstate_dir = "%s"\n' "$base/run" "$base/state"
+        printf '[uploads]\ndirectory = "%s"\n' "$base/uploads"
         printf '[imap]\nhost = "%s"\nport = %s\ntls = "%s"\n' "$host" "$port" "$tls"
         [ -z "$ca" ] || printf 'ca_file = "%s"\n' "$ca"
         printf '[ipc]\nallowed_users = ["%s"]\n' "$user"
@@ -249,9 +250,12 @@ make_postern() {
 
 make_web_servers() {
     common="CERTIFICATE=$base/localhost.pem KEY=$base/localhost.key"
-    cp "$here/nginx/postern.conf" "$here/nginx/postern-fastcgi.conf" "$base/nginx/snippets/"
-    sed "s|unix:/run/postern/|unix:$base/run/|" "$here/nginx/postern-upstream.conf" \
-        >"$base/nginx/postern-upstream.conf"
+    for file in postern.conf postern-fastcgi.conf postern-internal.conf postern-websocket.conf postern-nchan.conf; do
+        cp "$here/nginx/$file" "$base/nginx/snippets/"
+    done
+    for file in postern-upstream.conf postern-nchan-publisher.conf; do
+        sed "s|unix:/run/postern/|unix:$base/run/|" "$here/nginx/$file" >"$base/nginx/$file"
+    done
     # $common is words: mktemp's name has no spaces.
     # shellcheck disable=SC2086
     render "$here/demo/nginx.conf" "$base/nginx/nginx.conf" "BASE=$base/nginx" "PORT=$nginx_port" \
@@ -360,6 +364,13 @@ check_lines() {
     echo "$1: the three lines worked"
 }
 
+# check_upload NAME URL - a few octets that somebody attaches.
+check_upload() {
+    said=$(fetch "$2/jmap/upload/$account/" "an attachment") || die "$1: the upload failed: $said"
+    [ "$(printf '%s' "$said" | jq .size)" = 13 ] || die "$1: the upload was answered: $said"
+    echo "$1: an upload worked"
+}
+
 # With an IMAP server of the person's own, the password goes by curl's configuration and not into the lines.
 check_without_lines() {
     for body in "$boxes_body" "$newest_body" "$one_body"; do
@@ -379,6 +390,8 @@ if [ -n "$check" ]; then
     [ -n "$own_server" ] || verify=check_without_lines
     $verify nginx "$nginx_url"
     $verify Apache "$apache_url"
+    check_upload nginx "$nginx_url"
+    check_upload Apache "$apache_url"
     exit 0
 fi
 

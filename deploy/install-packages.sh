@@ -1,5 +1,5 @@
 #!/bin/sh
-# install-packages.sh SECTION... - installs what is missing of packages.txt's sections (build, demo, test, bench).
+# install-packages.sh SECTION... - installs what is missing of packages.txt's sections (build, demo, test, jam, bench).
 # install-packages.sh --unpack SECTION - unpacks a section's packages (cyrus, courier) and prints the folder.
 #
 # What is there already is found with dpkg-query, so a second run asks no network and needs no privileges.
@@ -74,7 +74,7 @@ if [ "${1:-}" = --unpack ]; then
     exit 0
 fi
 
-[ $# -gt 0 ] || die "usage: install-packages.sh SECTION...  (sections: build, demo, test, bench)"
+[ $# -gt 0 ] || die "usage: install-packages.sh SECTION...  (sections: build, demo, test, jam, bench)"
 
 missing=
 for section in "$@"; do
