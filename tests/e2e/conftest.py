@@ -13,6 +13,7 @@ from support.cyrus import Cyrus
 from support.log_search import is_log, sanitizer_reports, secrets_in
 from support.pki import Pki
 from support.processes import Run
+from support.smtp import SmtpServer
 from support.stack import Stack
 
 WEB_SERVERS = ("nginx", "apache")
@@ -83,6 +84,14 @@ def running(make, *arguments, **options):
         yield stack
     finally:
         stack.stop()
+
+
+@pytest.fixture(scope="module")
+def smtp(pki):
+    """An outgoing mail server of the module's own."""
+    server = SmtpServer(pki)
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="module")

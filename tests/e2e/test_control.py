@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 
@@ -84,26 +85,30 @@ def test_log_level(stack, client):
     wait_for(lambda: os.path.getsize(stack.postern.broker.log) > size, "a log line")
 
 
-def test_request_id_from_the_worker_to_the_broker(stack, client):
-    stack.postern.control("log-level", "debug")
-    client.get("/jmap/session")
+def logged_of_last_request(stack):
+    """The broker's lines with the id of the last request in nginx's log, which is written behind the answer."""
     with open(stack.run.log_file("nginx-access.log"), encoding="utf-8") as log:
         request_id = log.read().split()[-1]
     assert len(request_id) == 32
-    wait_for(lambda: request_id in stack.postern.broker.log_tail(500), "the request's id in the broker's log")
+    return [line for line in stack.postern.broker.log_tail(500).split("\n") if f"request={request_id}" in line]
+
+
+def test_request_id_from_the_worker_to_the_broker(stack, client):
+    stack.postern.control("log-level", "debug")
+    client.get("/jmap/session")
+    wait_for(lambda: any("method=GET path=/jmap/session" in line for line in logged_of_last_request(stack)),
+             "the request's id in the broker's log")
 
 
 def test_request_id_from_the_worker_to_the_imap_command(stack, client):
     stack.postern.control("log-level", "debug")
     client.newest(client.mailbox("archive")["id"], ("subject",))
-    with open(stack.run.log_file("nginx-access.log"), encoding="utf-8") as log:
-        request_id = log.read().split()[-1]
-    lines = [line for line in stack.postern.broker.log_tail(500).split("\n")
-             if f"imap command request={request_id} tag=a" in line]
-    assert any("command=SELECT" in line for line in lines), lines
-    assert any('command="UID SORT"' in line for line in lines), lines
-    assert any('command="UID FETCH"' in line for line in lines), lines
-    assert not any("Archive" in line for line in lines)
+
+    def commands():
+        return [line for line in logged_of_last_request(stack) if "imap command request=" in line]
+    for command in ("SELECT", '"UID SORT"', '"UID FETCH"'):
+        wait_for(lambda: any(" tag=a" in line and f"command={command}" in line for line in commands()), command)
+    assert not any("Archive" in line for line in commands())
 
 
 @pytest.mark.parametrize("how", ("posternctl", "SIGUSR2"))
@@ -134,6 +139,41 @@ def started_since(stack, moment):
     """Whether the broker answers, and has started after the moment."""
     done = posternctl(stack, "status", "--json")
     return done.returncode == 0 and json.loads(done.stdout)["started"] > moment
+
+
+def starts(stack):
+    with open(stack.postern.broker.log, encoding="utf-8") as log:
+        return log.read().count(": started version=")
+
+
+def test_a_signal_upgrades_to_no_configuration_that_is_wrong(stack):
+    before = starts(stack)
+    with open(stack.postern.config, "a", encoding="utf-8") as out:
+        out.write("\n[nonsense]\nkey = 1\n")
+    stack.postern.broker.signal(signal.SIGUSR2)
+    wait_for(lambda: "not upgraded: the configuration is not right" in stack.postern.broker.log_tail(), "the refusal")
+    stack.postern.configure({})
+    assert stack.postern.control("status")["pid"] == stack.postern.broker.pid and starts(stack) == before
+
+
+def test_a_stop_during_an_upgrade_stops(stack):
+    """Whoever stops the service means the next program as well."""
+    before = starts(stack)
+    person = stack.person("late", messages=0)
+    stack.dovecot.hang()
+    try:
+        # Its sign-in waits for the IMAP server, and the upgrade for it.
+        threading.Thread(target=lambda: person.client(stack.nginx).get("/jmap/session"), daemon=True).start()
+        wait_for(lambda: stack.postern.control("status")["requests"]["open"] > 0, "a request under way")
+        stack.postern.broker.signal(signal.SIGUSR2)
+        wait_for(lambda: "upgrading" in stack.postern.broker.log_tail(), "the upgrade's beginning")
+        stack.postern.broker.signal(signal.SIGTERM)
+        wait_for(lambda: "stopping, not upgrading" in stack.postern.broker.log_tail(), "the stop")
+    finally:
+        stack.dovecot.wake()
+    stack.postern.broker.wait(30)
+    assert starts(stack) == before
+    stack.postern.broker.start()
 
 
 def test_upgrade_leaves_the_pid_file_alone(run, stack):

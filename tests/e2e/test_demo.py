@@ -46,6 +46,7 @@ def test_check():
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nginx: the three lines worked" in done.stdout
     assert "Apache: the three lines worked" in done.stdout
+    assert "nginx: an upload worked" in done.stdout and "Apache: an upload worked" in done.stdout
     assert left_over() == before
 
 

@@ -52,14 +52,23 @@ def test_web_server_takes_the_snippets(webs, name):
     assert "warn" not in complaints.lower(), complaints
 
 
-def test_only_the_socket_differs_from_the_installed_nginx_files(webs):
-    """Of what the tests run, nothing but the socket's path was changed."""
+def test_only_sockets_differ_from_the_installed_nginx_files(webs):
+    """Of what the tests run, nothing but the sockets' paths was changed."""
     web = webs["nginx"]
-    for name in ("postern.conf", "postern-fastcgi.conf"):
+    for name in ("postern.conf", "postern-fastcgi.conf", "postern-internal.conf", "postern-websocket.conf",
+                 "postern-nchan.conf"):
         assert filecmp.cmp(f"{DEPLOY}/nginx/{name}", f"{web.base}/snippets/{name}", shallow=False)
-    with open(f"{web.base}/postern-upstream.conf", encoding="utf-8") as file:
-        changed = [line for line in file if line not in text("nginx/postern-upstream.conf").splitlines(keepends=True)]
-    assert len(changed) == 1 and re.fullmatch(r"\s*server unix:\S+/web/fcgi\.sock fail_timeout=0;\n", changed[0])
+    for name, lines in (("postern-upstream.conf", (r"server unix:\S+/web/fcgi\.sock fail_timeout=0;",
+                                                   r"server unix:\S+/events\.sock fail_timeout=0;")),
+                        ("postern-nchan-publisher.conf", (r"listen unix:\S+/nchan/publish\.sock;",))):
+        with open(f"{web.base}/{name}", encoding="utf-8") as file:
+            used = file.read().splitlines()
+        installed = text(f"nginx/{name}").splitlines()
+        assert len(used) == len(installed)
+        changed = [line.strip() for line, before in zip(used, installed) if line != before]
+        assert len(changed) == len(lines)
+        for line, pattern in zip(changed, lines):
+            assert re.fullmatch(pattern, line)
 
 
 def test_apache_needs_its_modules(run, webs):
@@ -71,6 +80,29 @@ def test_apache_needs_its_modules(run, webs):
         out.writelines(without)
     status, complaint = said("/usr/sbin/apache2", "-f", f"{base}/without.conf", "-t")
     assert status != 0 and "a2enmod headers" in complaint
+
+
+# What Debian's package enables by itself (apache2.postinst).
+DEBIAN_MODULES = ("access_compat", "alias", "auth_basic", "authn_core", "authn_file", "authz_core", "authz_host",
+                  "authz_user", "autoindex", "deflate", "dir", "env", "filter", "mime", "mpm_event", "negotiation",
+                  "reqtimeout", "setenvif", "status")
+
+
+def test_apache_starts_with_the_modules_that_the_manual_names(webs):
+    named = re.search(r"^ +a2enmod (.+)$", text("../docs/administrator.md"), re.M).group(1).split()
+    assert re.search(r"a2enmod (.+?)\. ", text("apache/postern-server.conf")).group(1).split() == named
+    base = webs["apache"].base
+    with open(f"{base}/apache.conf", encoding="utf-8") as file:
+        lines = [line for line in file if not line.startswith("LoadModule")]
+    # mod_ssl is the site's own affair.
+    loads = []
+    for module in dict.fromkeys((*DEBIAN_MODULES, "socache_shmcb", "ssl", *named)):
+        with open(f"/etc/apache2/mods-available/{module}.load", encoding="utf-8") as file:
+            loads += [line for line in file if line.startswith("LoadModule")]
+    with open(f"{base}/debian.conf", "w", encoding="utf-8") as out:
+        out.writelines(lines[:1] + loads + lines[1:])
+    status, complaint = said("/usr/sbin/apache2", "-f", f"{base}/debian.conf", "-t")
+    assert status == 0, complaint
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +128,51 @@ def test_units_are_hardened(units, name, most):
     assert status == 0, report
     exposure = float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", report).group(1))
     assert exposure <= most, report
+
+
+def system_calls(name):
+    """What a set of systemd's holds, and the sets in it; or the one call."""
+    if not name.startswith("@"):
+        return {name}
+    status, listed = said("systemd-analyze", "syscall-filter", name)
+    assert status == 0, listed
+    members = [line.strip() for line in listed.splitlines()[1:] if not line.strip().startswith("#")]
+    return set().union(*(system_calls(member) for member in members if member))
+
+
+def allowed_calls(unit):
+    """What its lines of SystemCallFilter leave: the first one says which are allowed, the others add or take away."""
+    allowed = set()
+    for line in re.findall(r"^SystemCallFilter=(.*)$", text(f"systemd/{unit}"), re.M):
+        calls = set().union(*(system_calls(name) for name in line.lstrip("~").split()))
+        allowed = allowed - calls if line.startswith("~") else allowed | calls
+    return allowed
+
+
+def test_the_broker_may_give_its_sockets_away():
+    """[ipc] socket_group is a chown() of the broker's own sockets, under the unit's filter as well."""
+    allowed = allowed_calls("posternd.service")
+    assert {"read", "connect", "chown", "fchownat"} <= allowed
+    assert not {"setuid", "mount", "ptrace", "setrlimit"} & allowed
+
+
+def seconds(pattern, name):
+    return int(re.search(pattern, text(name), re.M).group(1))
+
+
+@pytest.mark.parametrize("name, pattern", (
+    ("systemd/postern-fcgi.service", r"^TimeoutStopSec=(\d+)$"), ("openrc/postern-fcgi", r'^retry="TERM/(\d+)/'),
+    ("init.d/postern", r"^STOP_SCHEDULE=TERM/(\d+)/")))
+def test_workers_have_time_to_end(name, pattern):
+    """Requests under way have --stop-wait, and the parent 5 seconds more."""
+    wait = seconds(r"stop_wait_s = (\d+)", "../src/worker/options.cpp")
+    assert seconds(pattern, name) >= wait + 5
+
+
+def test_the_unit_has_room_for_all_shards():
+    most = seconds(r'"shards", number\(c\.server\.shards, 1, (\d+)\)', "../src/broker/config.cpp")
+    # Each may have a thread that looks up names.
+    assert seconds(r"^TasksMax=(\d+)$", "systemd/posternd.service") >= 2 * most + 2
 
 
 def test_systemd_makes_no_second_service_of_the_init_script(run, units):
@@ -199,6 +276,13 @@ def test_sample_mailbox_is_the_same_each_time(run, tmp_path):
         assert uids == sorted(set(uids))
     dates = [message["receivedAt"] for message in made["folders"]["INBOX"]]
     assert dates != sorted(dates), "arrival dates are in UID order"
+
+
+def test_guard_ends_a_server_that_ignores_sigterm(run):
+    deaf = Process(run, "deaf", ["/bin/sh", "-c", "trap '' TERM; while :; do sleep 876; done"], lambda: True)
+    deaf.start()
+    assert deaf.stop() != 0
+    assert not deaf.alive
 
 
 def test_guard_leaves_nothing_behind(run):

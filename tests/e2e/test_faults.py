@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -86,7 +87,8 @@ def test_imap_down_later(stack, client):
     before = client.api(page)
     assert before.status == 200 and before.header("Postern-Stale", None) is None
     stack.imap.go_down()
-    # A page that was seen is still answered, and marked.
+    # A page that was seen is still answered, and marked as soon as the broker has heard of it.
+    wait_for(lambda: client.api(page).header("Postern-Stale", None), "the end of the connection")
     cached = client.api(page)
     assert (cached.status, cached.header("Postern-Stale")) == (200, "imap-unavailable")
     assert lists(cached) == lists(before) and len(lists(cached)[0]) == 20
@@ -148,6 +150,40 @@ def test_what_is_in_memory_is_answered_while_imap_hangs(stack, client):
     assert client.newest(inbox, LIST_PROPERTIES)[1]["list"] == before[1]["list"]
     assert time.monotonic() - started < 5
     stack.imap.release()
+
+
+# --- the disk
+
+def limit_files(pid, octets):
+    """The largest file that a process may write from now on: "unlimited", or so many octets."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        ids = {name: int(rest.split()[0]) for name, rest in (line.split(":", 1) for line in status)
+               if name in ("Uid", "Gid")}
+    # As the user that it runs as: root may lack the capability for others' processes.
+    subprocess.run(["prlimit", f"--pid={pid}", f"--fsize={octets}:"], check=True, user=ids["Uid"], group=ids["Gid"])
+
+
+def test_full_disk_at_an_upload(stack, client):
+    """507 and nothing left of it, whoever the web server is; what has room is kept, and mail goes on. The largest file
+    that there may be stands in for the disk: both are no room for what is written."""
+    folder = f"{stack.postern.runtime_dir}/uploads"
+    files = set(os.listdir(folder))
+    broker = stack.postern.broker
+    room = os.path.getsize(broker.log) + 4_000_000  # the log is a file, too
+    limit_files(broker.pid, room)
+    try:
+        for _ in range(2):
+            assert_problem(client.upload(bytes(room + 2_000_000)), 507)
+            # The file goes right behind the answer.
+            wait_for(lambda: set(os.listdir(folder)) == files, "nothing left of it")
+        blob = client.blob(b"From: anna@example.org\r\nSubject: small\r\n\r\nhello\r\n", "message/rfc822")
+        filed = client.call("Email/import", emails={
+            "a": {"blobId": blob, "mailboxIds": {client.mailbox("drafts")["id"]: True}}})
+        assert filed["notCreated"] is None and filed["created"]["a"]["id"]
+        assert client.newest(client.mailbox("inbox")["id"], LIST_PROPERTIES)[1]["list"]
+    finally:
+        limit_files(broker.pid, "unlimited")
+    assert client.upload(bytes(room + 2_000_000)).status == 201
 
 
 # --- the broker

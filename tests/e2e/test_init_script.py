@@ -140,6 +140,9 @@ def test_users_and_modes(service):
     assert folder.st_uid != worker.pw_uid and folder.st_mode & 0o022 == 0
     assert os.stat(f"{service.dir}/state").st_mode & 0o077 == 0
     assert os.stat(service.worker_socket).st_mode & 0o777 == 0o660
+    # Where nginx, as root, makes the socket that only the broker may publish at.
+    channels, broker = os.stat(f"{service.run_dir}/nchan"), pwd.getpwnam(service.broker_user)
+    assert (channels.st_uid, channels.st_gid, channels.st_mode & 0o777) == (0, broker.pw_gid, 0o750)
 
 
 def test_restart_keeps_sessions(service, reader):

@@ -6,10 +6,8 @@ import time
 import pytest
 
 from support import login
+from support.kindness import LIST_PROPERTIES, OPEN_PROPERTIES, first_page_seen, settle
 
-LIST_PROPERTIES = ("id", "threadId", "mailboxIds", "keywords", "size", "receivedAt", "subject", "from", "to", "preview",
-                   "hasAttachment")
-OPEN_PROPERTIES = ("id", "subject", "bodyValues", "textBody", "htmlBody", "attachments", "bodyStructure")
 OPENING = ("SELECT", "EXAMINE")
 
 
@@ -28,22 +26,7 @@ def sorts(counted):
 
 @pytest.fixture
 def signed_in(stack, web, person):
-    """(client, INBOX id) after the first page has been seen and what follows in the background is over."""
-    client = login.with_token(stack, web, person)
-    inbox = client.mailbox("inbox")["id"]
-    client.newest(inbox, LIST_PROPERTIES, limit=50)
-    settle(stack.imap)
-    return client, inbox
-
-
-def settle(proxy):
-    """Waits until the broker has left the IMAP server alone for a moment."""
-    before, quiet_since = -1, time.monotonic()
-    while time.monotonic() - quiet_since < 0.4:
-        now = len(proxy.commands())
-        if now != before:
-            before, quiet_since = now, time.monotonic()
-        time.sleep(0.02)
+    return first_page_seen(stack, web, person)
 
 
 def test_sign_in_and_first_page(stack, web, person):

@@ -203,3 +203,70 @@ def test_changes_of_another_client_are_seen(stack, client, person):
     assert target["id"] not in query["ids"]
     assert query["total"] == total
     assert got["list"][0]["subject"] == "fresh"
+
+
+def test_one_email_in_several_mailboxes(client, imap):
+    """On every server: one id, in each of its mailboxes until it is taken out of that one, and destroyed everywhere."""
+    target = newest(client)[0]
+    message_id = target["messageId"][0]
+    inbox, archive, trash = (client.mailbox(role) for role in ("inbox", "archive", "trash"))
+    everything = client.call("Email/query", calculateTotal=True)["total"]
+    exact = b"CONDSTORE" in imap.imap.capability()[1][0]
+
+    def told(since, updated=(), destroyed=()):
+        """What has changed; without CONDSTORE that can't always be told."""
+        arguments = {"accountId": client.account_id, "sinceState": since}
+        (name, changes, _), = client.calls([["Email/changes", arguments, "0"]])
+        if name == "error" and not exact:
+            assert changes["type"] == "cannotCalculateChanges"
+            return client.call("Email/get", ids=[])["state"]
+        assert (changes["created"], changes["updated"], changes["destroyed"]) == ([], list(updated), list(destroyed))
+        return changes["newState"]
+
+    state = client.call("Email/get", ids=[])["state"]
+    result = client.call("Email/set", update={target["id"]: {f"mailboxIds/{archive['id']}": True}})
+    assert target["id"] in result["updated"], result
+    assert imap.flags("INBOX", message_id) is not None and imap.flags("Archive", message_id) is not None
+    both = email(client, target["id"], "mailboxIds", "messageId", "threadId")
+    assert both["mailboxIds"] == {inbox["id"]: True, archive["id"]: True}
+    assert both["threadId"] == target["threadId"]
+    for mailbox in (inbox, archive):
+        found = client.call("Email/query", filter={"inMailbox": mailbox["id"]}, limit=500)
+        assert found["ids"].count(target["id"]) == 1
+    found = client.call("Email/query", calculateTotal=True, limit=500)
+    assert found["total"] == everything and found["ids"].count(target["id"]) == 1
+    assert client.call("Thread/get", ids=[target["threadId"]])["list"][0]["emailIds"].count(target["id"]) == 1
+    assert client.mailbox("archive")["totalEmails"] == archive["totalEmails"] + 1
+    assert client.mailbox("inbox")["totalEmails"] == inbox["totalEmails"]
+    state = told(state, updated=[target["id"]])
+
+    client.call("Email/set", update={target["id"]: {"keywords/$flagged": True}})
+    assert "\\flagged" in imap.flags("INBOX", message_id) & imap.flags("Archive", message_id)
+
+    client.call("Email/set", update={target["id"]: {f"mailboxIds/{inbox['id']}": None}})
+    assert imap.flags("INBOX", message_id) is None and imap.flags("Archive", message_id) is not None
+    assert email(client, target["id"])["mailboxIds"] == {archive["id"]: True}
+    state = told(state, updated=[target["id"]])
+
+    wanted = {inbox["id"]: True, trash["id"]: True}
+    client.call("Email/set", update={target["id"]: {"mailboxIds": wanted}})
+    assert imap.flags("Archive", message_id) is None
+    assert email(client, target["id"], "mailboxIds", "messageId") == {
+        "id": target["id"], "mailboxIds": wanted, "messageId": target["messageId"]}
+    result = client.call("Email/set", destroy=[target["id"]])
+    assert result["destroyed"] == [target["id"]]
+    assert imap.flags("INBOX", message_id) is None and imap.flags("Trash", message_id) is None
+    assert email(client, target["id"]) is None
+    told(state, destroyed=[target["id"]])
+
+
+def test_email_created_in_several_mailboxes(client, imap):
+    inbox, archive = client.mailbox("inbox")["id"], client.mailbox("archive")["id"]
+    result = client.call("Email/set", create={"new": {
+        "mailboxIds": {inbox: True, archive: True}, "subject": "both", "messageId": ["both@example.com"],
+        "from": [{"email": "a@example.com"}], "bodyValues": {"1": {"value": "text"}},
+        "textBody": [{"partId": "1", "type": "text/plain"}]}})
+    created = result["created"]["new"]["id"]
+    assert email(client, created)["mailboxIds"] == {inbox: True, archive: True}
+    assert imap.flags("INBOX", "<both@example.com>") is not None
+    assert imap.flags("Archive", "<both@example.com>") is not None

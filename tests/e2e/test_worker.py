@@ -10,7 +10,7 @@ import pytest
 from support import fastcgi, jmap
 from support.kindness import settle
 from support.postern import WORKER_PROCESSES, WORKER_THREADS
-from support.processes import wait_for
+from support.processes import Process, accepts, wait_for
 
 THREADS = WORKER_PROCESSES * WORKER_THREADS
 SLOW_CLIENTS = 1000
@@ -30,6 +30,37 @@ def test_idle_connections_hold_no_thread(stack):
         connection.sendall(fastcgi.encoded_request("GET", "/jmap/session", keep=True))
         assert fastcgi.answer(connection)[0] == 401
         assert time.monotonic() - started < 2
+
+
+# As systemd hands over a socket (sd_listen_fds(3)), and as spawn-fcgi does.
+INHERIT = """
+import os, socket, sys
+descriptor, path, *command = sys.argv[1:]
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+listener.bind(path)
+listener.listen(64)
+os.dup2(listener.fileno(), int(descriptor))
+os.set_inheritable(int(descriptor), True)
+if int(descriptor) == 3:
+    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(command[0], command)
+"""
+
+
+@pytest.mark.parametrize("descriptor", [3, 0], ids=["systemd", "spawn-fcgi"])
+def test_inherited_socket(stack, descriptor):
+    postern = stack.postern
+    path = f"{stack.run.make_dir('inherited')}/{descriptor}.sock"
+    worker = Process(stack.run, f"inheriting-{descriptor}", [
+        "/usr/bin/python3", "-c", INHERIT, descriptor, path, postern.programs["postern-fcgi"], "--broker",
+        postern.broker_socket, "--segment", postern.segment, "--processes", 2, "--threads", 2], lambda: accepts(path))
+    worker.start()
+    try:
+        for _ in range(8):
+            assert fastcgi.request(path, "GET", "/jmap/session")[0] == 401
+    finally:
+        assert worker.stop() in (0, None)
+    assert not accepts(path)
 
 
 def test_half_a_request_is_no_harm(stack):

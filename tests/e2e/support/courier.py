@@ -34,7 +34,7 @@ SETTINGS = {"IMAP_EMPTYTRASH": "", "IMAP_USELOCKS": "0", "IMAP_IDLE_TIMEOUT": "1
 class Courier(ImapServer):
     separator, prefix = ".", "INBOX."
     odd_name = 'a "quoted" \\name (100%)'
-    moves, previews = False, False
+    moves, previews, renames_keep_uids = False, False, False
 
     def __init__(self, run, pki, name="courier"):
         self.run, self.unpacked = run, unpacked("courier")

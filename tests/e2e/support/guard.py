@@ -40,20 +40,22 @@ def descendants(root):
 
 
 def kill_all(root):
-    """SIGKILL until twice nothing is left: /proc is read while it changes, and new forks are for the next round."""
-    empty = 0
+    """SIGKILL until twice nothing is left: /proc is read while it changes, and new forks are for the next round.
+    Returns the ended children as reap() does."""
+    empty, ended = 0, {}
     for _ in range(100):
         left = descendants(root)
         empty = 0 if left else empty + 1
         if empty == 2:
-            return
+            break
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        reap()
+        ended.update(reap())
         time.sleep(0.005)
+    return ended
 
 
 def reap():
@@ -75,7 +77,7 @@ def start(command, uid, gid):
         return pid
     try:
         os.setsid()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         if os.getuid() == 0 and uid != 0:
@@ -100,10 +102,11 @@ def main():
     with open(pid_file + ".new", "w", encoding="ascii") as out:
         out.write(str(server))
     os.rename(pid_file + ".new", pid_file)
-    deadline, status = None, None
-    while status is None:
+    deadline, ended = None, {}
+    while server not in ended:
         if os.getppid() != parent and deadline is None or deadline is not None and time.monotonic() > deadline:
-            kill_all(os.getpid())
+            ended.update(kill_all(os.getpid()))
+            continue
         timeout = 1.0 if deadline is None else max(0.0, min(1.0, deadline - time.monotonic()))
         told = signal.sigtimedwait(watched, timeout)
         if told is not None and told.si_signo == signal.SIGTERM and deadline is None:
@@ -112,9 +115,9 @@ def main():
                 os.kill(server, signal.SIGTERM)
             except ProcessLookupError:
                 pass
-        status = reap().get(server)
+        ended.update(reap())
     kill_all(os.getpid())
-    sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
+    sys.exit(os.waitstatus_to_exitcode(ended[server]) & 0xFF)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,13 @@ class ImapServer:
     separator, prefix = "/", ""
     odd_name = "100% (left & right)"  # of a mailbox, with what this server allows and others may not
     moves = True  # has MOVE
+    renames_keep_uids = True  # RENAME leaves UIDVALIDITY as it is
+    quotas = True  # has QUOTA
     previews = True  # has PREVIEW (RFC 8970), and an answer to it
+
+    def postern_tables(self):
+        """Tables for postern.toml, of what the server offers beside IMAP."""
+        return {}
 
     def mailbox_name(self, path):
         """What a mailbox with this path (levels joined by '/') is called on this server, quoted."""

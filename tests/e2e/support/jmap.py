@@ -162,9 +162,20 @@ class Client:
         assert [answer[0] for answer in answers] == ["Email/query", "Email/get"], answers
         return answers[0][1], answers[1][1]
 
-    def download(self, blob_id, name="blob", media_type="application/octet-stream"):
+    def upload(self, content, media_type="application/octet-stream", account=None):
+        """The HTTP response to an upload."""
+        url = self.session["uploadUrl"].replace("{accountId}", account or self.account_id)
+        return self.post(url, content, {"Content-Type": media_type})
+
+    def blob(self, content, media_type="application/octet-stream"):
+        """The blob id of an upload that must succeed."""
+        response = self.upload(content, media_type)
+        assert response.status == 201, f"upload: {response.status} {response.body[:500]!r}"
+        return response.json["blobId"]
+
+    def download(self, blob_id, name="blob", media_type="application/octet-stream", **headers):
         url = self.session["downloadUrl"]
         for variable, value in (("accountId", self.account_id), ("blobId", blob_id), ("name", name),
                                 ("type", media_type)):
             url = url.replace("{" + variable + "}", quote(value, safe=""))
-        return self.request("GET", url)
+        return self.request("GET", url, headers=headers)

@@ -3,6 +3,8 @@
 import os
 import subprocess
 
+EC = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+
 
 def openssl(*arguments):
     subprocess.run(("openssl",) + arguments, check=True, capture_output=True)
@@ -25,15 +27,19 @@ class Pki:
         return os.path.join(self.directory, name)
 
     def _authority(self, name):
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+        openssl("req", "-x509", "-newkey", *EC, "-nodes", "-days", "30",
                 "-subj", f"/CN=Postern test {name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
                 "-keyout", self._path(f"{name}.key"), "-out", self._path(f"{name}.pem"))
         return self._path(f"{name}.pem")
 
-    def _certificate(self, name, names, authority="ca", days="20"):
+    @property
+    def packaged(self):
+        """Good for localhost, with such a key as Debian's package ssl-cert makes for mail servers."""
+        return self._certificate("packaged", "DNS:localhost,IP:127.0.0.1", key_type=("rsa:2048",))
+
+    def _certificate(self, name, names, authority="ca", days="20", key_type=EC):
         key, request, certificate, extensions = (self._path(f"{name}.{kind}") for kind in ("key", "csr", "pem", "ext"))
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
-                "-keyout", key, "-out", request)
+        openssl("req", "-newkey", *key_type, "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
         with open(extensions, "w", encoding="ascii") as out:
             out.write(f"subjectAltName={names}\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n")
         openssl("x509", "-req", "-in", request, "-CA", self._path(f"{authority}.pem"),

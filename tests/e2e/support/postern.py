@@ -40,6 +40,8 @@ def toml(value):
         return "true" if value else "false"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + "}"
     return str(value) if isinstance(value, (int, float)) else json.dumps(value)
 
 
@@ -56,8 +58,8 @@ def to_toml(tables):
 class Postern:
     """One broker with its workers. configuration overrides or adds keys: {"imap": {"port": 1143}}."""
 
-    def __init__(self, run, configuration, name="postern", worker_threads=WORKER_THREADS):
-        self.run, self.name = run, name
+    def __init__(self, run, configuration, name="postern", worker_threads=WORKER_THREADS, log_level="trace"):
+        self.run, self.name, self.log_level = run, name, log_level
         self.runtime_dir = run.make_dir(f"{name}-run", mode=0o750)
         self.programs = {program: reachable(run, program) for program in ("posternd", "postern-fcgi", "posternctl")}
         self.broker_socket = f"{self.runtime_dir}/broker.sock"
@@ -66,8 +68,9 @@ class Postern:
         self.worker_socket = run.make_dir(f"{name}-run/web", mode=0o750) + "/fcgi.sock"
         self.config = os.path.join(run.dir, f"{name}.toml")
         self.tables = {
-            "server": {"runtime_dir": self.runtime_dir},
-            "log": {"level": "trace"},  # all of it is searched for passwords and tokens at the end
+            "server": {"runtime_dir": self.runtime_dir, "state_dir": f"{self.runtime_dir}/state"},
+            "uploads": {"directory": f"{self.runtime_dir}/uploads"},
+            "log": {"level": log_level},  # by default all, which is searched for passwords and tokens at the end
             "ipc": {"allowed_users": [run.user]},
         }
         self.configure(configuration)
@@ -76,7 +79,7 @@ class Postern:
             run, f"{name}-fcgi",
             [self.programs["postern-fcgi"], "--broker", self.broker_socket, "--segment", self.segment,
              "--listen", self.worker_socket, "--processes", WORKER_PROCESSES, "--threads", worker_threads,
-             "--log-level", "trace"],
+             "--log-level", log_level],
             lambda: accepts(self.worker_socket))
 
     def configure(self, changes):
@@ -88,7 +91,7 @@ class Postern:
 
     def worker_environment(self):
         """What Apache has to hand to its workers besides the snippet's own."""
-        return {**sanitizer_options(), "POSTERN_LOG_LEVEL": "trace"}
+        return {**sanitizer_options(), "POSTERN_LOG_LEVEL": self.log_level}
 
     def start(self):
         self.broker.start()

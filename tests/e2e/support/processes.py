@@ -23,11 +23,29 @@ REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.
 START_TIMEOUT_S = 30.0
 
 
+# Below what the kernel gives to outgoing connections, each part for one of the processes that run tests beside each
+# other (pytest-xdist calls them gw0, gw1 and so on).
+PORTS = range(10_000, 32_000)
+PORT_PARTS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_ports_given = set()
+
+
 def free_port():
-    """A TCP port of 127.0.0.1 that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port of 127.0.0.1 that nobody listens on, and that nobody here was given before."""
+    part = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PORT_PARTS
+    ports = PORTS[part::PORT_PARTS]
+    while len(_ports_given) < len(ports):
+        port = ports[random_secrets.randbelow(len(ports))]
+        if port in _ports_given:
+            continue
+        _ports_given.add(port)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+    raise AssertionError("no free port")
 
 
 def wait_for(condition, what, timeout=START_TIMEOUT_S, process=None):

@@ -22,6 +22,7 @@ class Command:
     tag: str
     name: str
     arguments: str  # without those of LOGIN and AUTHENTICATE
+    literals: list = field(default_factory=list)  # octets of each that came with it
 
 
 @dataclass
@@ -42,6 +43,7 @@ class CommandScanner:
         self.fresh = True  # the next line starts a command
         self.exchange = False  # lines belong to AUTHENTICATE or IDLE until the server's tagged answer, or DONE
         self.tag = b""
+        self.last = None  # the command whose lines these are
         self.blind = False  # what follows STARTTLS is TLS
 
     def feed(self, data):
@@ -71,6 +73,8 @@ class CommandScanner:
         self.fresh = match is None
         if match:
             self.literal_left = int(match.group(1))
+            if self.last is not None:
+                self.last.literals.append(self.literal_left)
 
     def command(self, line):
         words = line.strip().split(b" ", 3)
@@ -85,7 +89,8 @@ class CommandScanner:
         self.blind = name == b"STARTTLS"
         if name in (b"LOGIN", b"AUTHENTICATE"):
             rest = b""
-        self.on_command(Command(self.tag.decode("latin-1"), name.decode("latin-1"), rest.decode("latin-1")))
+        self.last = Command(self.tag.decode("latin-1"), name.decode("latin-1"), rest.decode("latin-1"))
+        self.on_command(self.last)
 
     def answered(self, data):
         """Fed what the server sends: a tagged answer ends an AUTHENTICATE exchange."""
@@ -97,6 +102,7 @@ class CountingProxy:
     def __init__(self, upstream, certificate=None):
         self.upstream = upstream
         self.connections = []
+        self.tap = None  # a bytearray that takes what goes to the client, of all connections
         self._context = None
         if certificate:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -131,6 +137,10 @@ class CountingProxy:
         before, counted = self.counts(), collections.Counter()
         yield counted
         counted.update(self.counts() - before)
+
+    def is_held(self):
+        """Nothing that the server says gets through: by hold(), or since a literal was cut."""
+        return self._held
 
     def open_connections(self):
         with self._lock:
@@ -264,5 +274,7 @@ class CountingProxy:
                 await self._flow.wait()
                 data = data[cut:]
             connection.bytes_to_client += len(data)
+            if self.tap is not None:
+                self.tap += data
             writer.write(data)
             await writer.drain()

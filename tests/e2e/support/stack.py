@@ -33,7 +33,7 @@ class Stack:
     """configuration: tables for postern.toml on top of what the stack needs itself. server is the class of the IMAP
     server."""
 
-    def __init__(self, run, pki, configuration=None, imap_tls=False, server=Dovecot):
+    def __init__(self, run, pki, configuration=None, imap_tls=False, server=Dovecot, apache=True):
         self.run, self.pki = run, pki
         self.server = server(run, pki)
         self.server.start()
@@ -41,11 +41,14 @@ class Stack:
         tables = {"imap": {"host": "127.0.0.1", "port": self.imap.port, "tls": "implicit" if imap_tls else "none"}}
         if imap_tls:
             tables["imap"]["ca_file"] = pki.ca
-        for table, values in (configuration or {}).items():
-            tables.setdefault(table, {}).update(values)
+        for more in (self.server.postern_tables(), configuration or {}):
+            for table, values in more.items():
+                tables.setdefault(table, {}).update(values)
         self.postern = Postern(run, tables)
         self.postern.start()
         self.nginx = Nginx(run, pki, self.postern.runtime_dir).start()
+        if not apache:  # for tests that use nginx alone
+            return
         self.apache = Apache(run, pki, self.postern.runtime_dir, self.postern.programs["postern-fcgi"],
                              environment=self.postern.worker_environment()).start()
 

@@ -1,7 +1,8 @@
 """nginx and Apache for a test run, with the snippet files of deploy/ as they are installed.
 
-Of all the files only postern-upstream.conf is changed on its way: the runtime directory in the socket's path, as
-nginx knows no variables there. Each server listens on two free loopback ports, one plain and one with TLS.
+Of all the files only postern-upstream.conf and postern-nchan-publisher.conf are changed on their way: the runtime
+directory in the sockets' paths, as nginx knows no variables there. Each server listens on two free loopback ports, one
+plain and one with TLS.
 """
 
 import os
@@ -58,13 +59,24 @@ class WebServer:
 class Nginx(WebServer):
     check_arguments = ["-t"]
 
-    def __init__(self, run, pki, runtime_dir):
+    def __init__(self, run, pki, runtime_dir, locations=None):
+        """locations: what stands in the server block in the place of the snippets; there is no nchan then."""
         super().__init__(run, "nginx")
-        for name in ("postern.conf", "postern-fastcgi.conf"):
+        for name in ("postern.conf", "postern-fastcgi.conf", "postern-internal.conf", "postern-websocket.conf",
+                     "postern-nchan.conf"):
             shutil.copy(f"{DEPLOY}/nginx/{name}", f"{self.base}/snippets/{name}")
-        with open(f"{DEPLOY}/nginx/postern-upstream.conf", encoding="utf-8") as file:
-            self.write("postern-upstream.conf", file.read().replace("unix:/run/postern/", f"unix:{runtime_dir}/"))
-        self.write("nginx.conf", render("nginx.conf", self.values(pki)))
+        os.makedirs(f"{runtime_dir}/nchan", exist_ok=True)
+        run.own(f"{runtime_dir}/nchan")
+        for name in ("postern-upstream.conf", "postern-nchan-publisher.conf"):
+            with open(f"{DEPLOY}/nginx/{name}", encoding="utf-8") as file:
+                self.write(name, file.read().replace("unix:/run/postern/", f"unix:{runtime_dir}/"))
+        text = render("nginx.conf", self.values(pki))
+        if locations is not None:
+            snippets = "include snippets/postern.conf;\n        include snippets/postern-nchan.conf;\n"
+            publisher = "include postern-nchan-publisher.conf;\n"
+            assert snippets in text and publisher in text
+            text = text.replace(snippets, locations).replace(publisher, "")
+        self.write("nginx.conf", text)
         run.own(self.base)
         self.process = Process(run, "nginx", ["/usr/sbin/nginx", "-e", run.log_file("nginx-error.log"), "-c",
                                               f"{self.base}/nginx.conf", "-g", "daemon off;"], self.listens)
@@ -73,14 +85,16 @@ class Nginx(WebServer):
 class Apache(WebServer):
     check_arguments = ["-t"]
 
-    def __init__(self, run, pki, runtime_dir, worker, environment=None):
+    def __init__(self, run, pki, runtime_dir, worker, environment=None, defines=""):
+        """defines: lines before each Include of the snippet."""
         super().__init__(run, "apache")
         for name in ("postern.conf", "postern-server.conf"):
             shutil.copy(f"{DEPLOY}/apache/{name}", f"{self.base}/{name}")
         self.write("environment.conf", "".join(
             f'FcgidInitialEnv {name} "{value}"\n' for name, value in (environment or {}).items() if value))
-        self.write("apache.conf", render("apache.conf", {**self.values(pki), "WORKER": worker,
-                                                         "RUNTIME_DIR": runtime_dir, "BROKER_USER": run.user}))
+        text = render("apache.conf", {**self.values(pki), "WORKER": worker, "RUNTIME_DIR": runtime_dir,
+                                      "BROKER_USER": run.user})
+        self.write("apache.conf", text.replace("    Include postern.conf\n", f"{defines}    Include postern.conf\n"))
         run.own(self.base)
         self.process = Process(run, "apache", ["/usr/sbin/apache2", "-f", f"{self.base}/apache.conf", "-DFOREGROUND"],
                                self.listens, directory=self.base)
