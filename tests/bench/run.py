@@ -7,7 +7,11 @@
   cold     a cold page beside the bare IMAP commands
   view     memory of a warm view
   idle     memory and processor time of idle accounts over TLS
+  push     from a delivery to the event in the client, beside nchan alone; memory and processor time of listeners
   store    the segment's table of sessions
+  limits   what counting costs
+  fair     what others notice of one person's expensive requests
+  methods  each JMAP method: processor time, allocations, IMAP commands and octets
 
 Without a part: all. Packages that are missing are installed, and a release build is made in build-release/, which
 deploy/demo.sh uses too. Everything runs on loopback in a temporary directory, and is gone afterwards. The exit
@@ -29,18 +33,20 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "e2e")]
 
 from support.processes import Run  # noqa: E402
-from suite import idle, micro, pages, table  # noqa: E402
+from suite import fair, idle, micro, pages, push, table  # noqa: E402
 from suite.site import Site  # noqa: E402
 
 PARTS = {"nginx": pages.nginx, "apache": pages.apache, "cycle": pages.cycle, "cold": pages.cold, "view": pages.view,
-         "idle": idle.idle, "store": micro.store}
+         "idle": idle.idle, "push": push.push, "store": micro.store, "limits": micro.limits, "fair": fair.fair,
+         "methods": micro.methods}
 TARGETS = ("src/broker/posternd", "src/worker/postern-fcgi", "src/ctl/posternctl", "tests/imapd/postern-testimapd",
-           "tests/bench/echo/echo-broker", "tests/bench/echo/echo-worker", "tests/bench/store_bench")
+           "tests/bench/echo/echo-broker", "tests/bench/echo/echo-worker", "tests/bench/store_bench",
+           "tests/bench/limits_bench", "tests/bench/methods_bench")
 
 FULL = {"rounds": 7, "turn_s": 2, "repeats": 5, "cold_rounds": 21, "sizes": (1_000, 10_000, 100_000),
-        "accounts": 10_000, "quiet_s": 60, "micro_s": 0.5}
+        "accounts": 10_000, "quiet_s": 60, "micro_s": 0.5, "listeners": (1, 1_000, 10_000), "push_s": 30}
 QUICK = {"rounds": 3, "turn_s": 1, "repeats": 3, "cold_rounds": 9, "sizes": (1_000, 10_000), "accounts": 1_000,
-         "quiet_s": 10, "micro_s": 0.1}
+         "quiet_s": 10, "micro_s": 0.1, "listeners": (1, 200), "push_s": 5}
 
 
 def parse():
@@ -48,6 +54,8 @@ def parse():
     parser.add_argument("parts", nargs="*", metavar="PART", help="what to run (default: all)")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller mailboxes and fewer accounts")
     parser.add_argument("--accounts", type=int, help=f"idle accounts (default: {FULL['accounts']})")
+    parser.add_argument("--listeners", type=int, nargs="+", metavar="N",
+                        help=f"listening sessions (default: {' '.join(map(str, FULL['listeners']))})")
     parser.add_argument("--rounds", type=int, help=f"turns of each contender (default: {FULL['rounds']})")
     parser.add_argument("--build", help="a build folder to use as it is, instead of build-release/")
     given = parser.parse_args()

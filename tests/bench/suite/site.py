@@ -96,13 +96,12 @@ class Site:
         self._accounts = {}
         self._echo = None
         self.servers = {}  # by URL: the Processes that answer there
-        self.dovecot = Dovecot(run, self.pki)
+        self.dovecot = Dovecot(run, self.pki, packaged=True)
         self._keep(self.dovecot).start()
         self.imap_address = ("127.0.0.1", self.dovecot.tls_port)
         self.postern = Postern(run, {
-            "log": {"level": "info"},
             "imap": {"host": "127.0.0.1", "port": self.dovecot.tls_port, "tls": "implicit", "ca_file": self.pki.ca}},
-            worker_threads=WORKER_THREADS)
+            worker_threads=WORKER_THREADS, log_level="info")
         self._keep(self.postern).start()
         self.nginx = self._keep(Nginx(run, self.pki, self.postern.runtime_dir))
         self.nginx.start()
