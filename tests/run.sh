@@ -142,13 +142,15 @@ unit() {
     reports
 }
 
+# Most of the time they wait for each other's servers, so that more of them run than there are processors; one that
+# hangs fails.
 e2e() {
     fresh "$1" e2e
     sanitizer_options
     say "end-to-end tests in $1"
     # shellcheck disable=SC2086
     POSTERN_BUILD=$root/$1 PYTHONDONTWRITEBYTECODE=1 "$python" -m pytest tests/e2e -q -p no:cacheprovider \
-        --junitxml="$results/pytest.xml" ${PYTEST_ARGS:-}
+        -n $((2 * jobs + 1)) --dist loadfile --timeout 300 --junitxml="$results/pytest.xml" ${PYTEST_ARGS:-}
     status=$?
     # 1 means that tests failed, which the XML says; anything else is pytest's own trouble.
     [ $status -le 1 ] || record "pytest in $1" "$status"
@@ -198,6 +200,7 @@ mkdir -p "$summary" && rm -rf "$summary/checks.tsv" "$summary/folders" "$summary
 
 say packages
 sh deploy/install-packages.sh build demo test || exit 1
+command -v npm >/dev/null || sh deploy/install-packages.sh jam || exit 1
 for server in cyrus courier; do
     sh deploy/install-packages.sh --unpack $server >/dev/null || exit 1
 done
@@ -206,8 +209,8 @@ export CXX="${CXX:-ccache clang++-19}"
 # A second clone may use what the first has compiled: debug information names the sources by relative paths.
 export CCACHE_NOHASHDIR="${CCACHE_NOHASHDIR:-1}"
 
-# Half the debug information is plenty for a stack trace, and six files compiled as one take a third of the time.
-sanitized='-Doptimization=1 -Ddebug=true -Dwerror=true -Dcpp_args=-gline-tables-only -Dunity=on -Dunity_size=6'
+# Half the debug information is plenty for a stack trace, and files compiled together take a third of the time.
+sanitized='-Doptimization=1 -Ddebug=true -Dwerror=true -Dcpp_args=-gline-tables-only -Dunity=on -Dunity_size=14'
 asan="-Db_sanitize=address,undefined -Dfuzzers=true $sanitized"
 tsan="-Db_sanitize=thread $sanitized"
 # The checks that need a build folder take the default one, unless only the other is built anyway.

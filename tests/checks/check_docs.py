@@ -14,7 +14,7 @@ import tree
 
 SAMPLE = "deploy/postern.toml"
 CONFIG_PAGE = "docs/man/postern.toml.5"
-CONFIG_CODE = "src/broker/config.cpp"
+CONFIG_CODE = "src/broker/config*.cpp"
 # man page, in whichever section: the folder with the program's source.
 PROGRAMS = {
     "docs/man/posternd": "src/broker",
@@ -51,7 +51,9 @@ def sample_keys(code):
 
 
 def read_keys(code):
-    """The (section, key) pairs that config.cpp binds: all["section"] = {{"key", number(...)}, ...}."""
+    """The (section, key) pairs that config*.cpp bind: all["section"] = {{"key", number(...)}, ...}, or a function
+    `Section NAME_section(...)` with the same."""
+    code = re.sub(r'\bSection (\w+)_section\(', r'all["\1"] =', code)
     parts = re.split(r'\ball\["([\w.-]+)"\]\s*=', code)
     return {(section, key) for section, body in zip(parts[1::2], parts[2::2])
             for key in re.findall(r'\{"([a-z][a-z0-9_]*)",\s*(?:\w+\(|\[)', body)}
@@ -65,7 +67,7 @@ def check_sample(root, findings):
     page = roff_text((root / CONFIG_PAGE).read_text()) if (root / CONFIG_PAGE).is_file() else ""
     if not page:
         findings.append(f"{CONFIG_PAGE}: missing")
-    read = read_keys((root / CONFIG_CODE).read_text())
+    read = read_keys("".join(path.read_text() for path in sorted(root.glob(CONFIG_CODE))))
     if not read:
         findings.append(f"{CONFIG_CODE}: no key found")
     for section, key in sorted(read - {(table, key) for table, key, _, _ in keys}):

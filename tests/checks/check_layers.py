@@ -18,19 +18,25 @@ MAY_USE = {
     "io": {"base"},
     "session": {"base", "imap", "io"},
     "store": {"base"},
-    "mail": {"base", "imap", "session", "store"},
+    "sieve": {"base", "io", "session", "mail"},
     "limits": {"base", "store"},
+    "blobs": {"base"},
+    "mail": {"base", "imap", "session", "store", "limits", "blobs"},
     "push": {"base", "io", "store"},
-    "jmap": {"base", "mail", "limits", "push"},
-    "broker": {"base", "imap", "ipc", "io", "session", "store", "mail", "limits", "push", "jmap"},
-    "worker": {"base", "ipc", "store"},
+    "records": {"base"},
+    "smtp": {"base", "io", "session"},
+    "outbox": {"base", "records", "smtp"},
+    "jmap": {"base", "mail", "limits", "push", "records", "smtp", "outbox"},
+    "broker": {"base", "imap", "ipc", "io", "session", "store", "limits", "blobs", "mail", "sieve", "push", "records",
+               "smtp", "outbox", "jmap"},
+    "worker": {"base", "ipc", "store", "limits"},
     "ctl": {"base", "ipc"},
 }
 
 # The vocabulary of coroutines (what a Task is, an event to wait for, the loop it runs on) is io's, without its
 # streams; the layers above may name it.
 COROUTINE_HEADERS = {"postern/io/task.hpp", "postern/io/event.hpp", "postern/io/loop.hpp"}
-MAY_USE_COROUTINES = {"mail", "jmap"}
+MAY_USE_COROUTINES = {"mail", "jmap", "records", "outbox"}
 
 # Headers that do I/O, start threads or belong to one layer: (pattern, the layers that may include it).
 IO_HEADERS = (r"(boost/(asio|beast)|sys/(socket|un|epoll|poll|eventfd|timerfd)|netinet/|arpa/|netdb|poll\.h"
@@ -42,6 +48,8 @@ RESTRICTED = [
     (re.compile(r"^boost/interprocess/"), {"store"}),
     (re.compile(r"^fcgi"), {"worker"}),
     (re.compile(r"^gmime/"), {"mail"}),
+    (re.compile(r"^sqlite3"), {"records"}),
+    (re.compile(r"^curl/"), {"push"}),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

@@ -19,7 +19,8 @@ import tree
 CLANG_TIDY = "clang-tidy-19"
 FOLDERS = ("src/", "tests/imapd/", "tests/fuzz/")
 SECONDS_PER_GROUP_MAX = 900
-FILES_PER_GROUP_MAX = 10
+FILES_PER_GROUP_MAX = 14
+FUZZER = "LLVMFuzzerTestOneInput"
 NOISE = re.compile(r"^(\d+ warnings? generated|Suppressed \d+|Use -header-filter|\d+ warnings? treated as errors)")
 
 
@@ -65,14 +66,23 @@ def findings_of(lines):
 
 
 def groups_of(sources):
-    """Lists of sources of one folder. Fuzz targets all define the same function, so each of them is alone."""
+    """Lists of sources of one folder, neighbours together: they include the same headers."""
     groups = []
     for folder in sorted({str(pathlib.PurePosixPath(p).parent) for p in sources}):
         files = sorted(p for p in sources if str(pathlib.PurePosixPath(p).parent) == folder)
-        size = 1 if folder == "tests/fuzz" else FILES_PER_GROUP_MAX
-        count = -(-len(files) // size)
-        groups += [files[i::count] for i in range(count)]
+        count = -(-len(files) // FILES_PER_GROUP_MAX)
+        groups += [files[len(files) * i // count:len(files) * (i + 1) // count] for i in range(count)]
     return groups
+
+
+def group_text(files):
+    """One source that includes the files. Fuzz targets all define the same function: each gets a name of its own."""
+    lines = []
+    for number, file in enumerate(files):
+        include = f'#include "{tree.ROOT / file}"  // NOLINT(bugprone-suspicious-include)'
+        fuzzer = file.startswith("tests/fuzz/")
+        lines += [f"#define {FUZZER} {FUZZER}{number}", include, f"#undef {FUZZER}"] if fuzzer else [include]
+    return "\n".join(lines) + "\n"
 
 
 def write_groups(build, commands, groups):
@@ -81,10 +91,11 @@ def write_groups(build, commands, groups):
     folder.mkdir(exist_ok=True)
     entries, names = [], []
     for number, files in enumerate(groups):
-        command = commands[files[0]]
+        # The fuzz targets of broker have the flags of all layers.
+        fuzzer = files[0].startswith("tests/fuzz/")
+        command = commands["tests/fuzz/broker_http.cpp" if fuzzer else files[0]]
         name = folder / f"group{number}.cpp"
-        lines = [f'#include "{tree.ROOT / f}"  // NOLINT(bugprone-suspicious-include)' for f in files]
-        name.write_text("\n".join(lines) + "\n")
+        name.write_text(group_text(files))
         entries.append({"directory": command["directory"], "file": str(name),
                         "command": command["command"].replace(command["file"], str(name))})
         names.append(str(name))
