@@ -153,19 +153,22 @@ void Account::forget_place(const Place& place) {
   context_.segment.drop_copy(key_, heir);
 }
 
-// What isn't in a mailbox that has just been listed has left it while nobody heard.
+// What isn't in a mailbox that has just been listed has left it while nobody heard; and of a copy with \Deleted, which
+// isn't there either, nobody knew before that it has it.
 void Account::settle_places(const MailboxView& view) {
-  const auto is_gone = [&view](const Place& place) {
-    return place.mailbox == view.key() && place.uid != 0 &&
-           (place.uid_validity != view.uid_validity() ||
-            (view.index().find(place.uid) == nullptr &&
-             place.uid < std::max(view.uid_next(), view.index().largest_uid() + 1)));
-  };
   std::vector<Place> gone;
-  for (const auto& [place, id] : origin_of_)
-    if (is_gone(place)) gone.push_back(place);
+  const auto look = [&](const Place& place) {
+    if (place.mailbox != view.key() || place.uid == 0) return;
+    const auto* entry = place.uid_validity == view.uid_validity() ? view.index().find(place.uid) : nullptr;
+    if (entry == nullptr && (place.uid_validity != view.uid_validity() ||
+                             place.uid < std::max(view.uid_next(), view.index().largest_uid() + 1)))
+      gone.push_back(place);
+    if (const auto id = id_of(place); entry != nullptr && entry->is_deleted() && is_elsewhere(id, place))
+      tell_email(ChangeKind::updated, id);
+  };
+  for (const auto& [place, id] : origin_of_) look(place);
   for (const auto& [id, copies] : copies_of_)
-    if (const auto place = place_of(id); place == id && is_gone(place)) gone.push_back(place);
+    if (place_of(id) == id) look(id);
   for (const auto& place : gone) {
     const auto id = id_of(place);
     if (is_elsewhere(id, place)) tell_email(ChangeKind::updated, id);

@@ -181,6 +181,25 @@ TEST_F(SharedEmailTest, ACopyThatAnotherProgramTakesAwayIsAnUpdate) {
   EXPECT_THAT(changes.data.destroyed, ElementsAre(ids[0]));
 }
 
+// Until a mailbox is listed, nobody knows which of its messages are \Deleted.
+TEST_F(SharedEmailTest, ADeletedCopyInAMailboxThatIsntInMemoryIsToldWhenItIsListed) {
+  open();
+  page(archive, 0, 20);
+  ASSERT_TRUE(change(ids[0], {{archive, true}}).done);
+  imapd->control("flag alice Archive 6 +\\Deleted");
+  ASSERT_TRUE(pump_until([&] {
+    clock.advance(250ms);
+    return page(archive).total == 5;
+  }));
+  EXPECT_THAT(mailboxes_of(ids[0]), ElementsAre(inbox));
+  account->evict_views();
+  ASSERT_THAT(mailboxes_of(ids[0]), SizeIs(2));
+  const auto state = email_state();
+  page(archive, 0, 20);
+  EXPECT_THAT(mailboxes_of(ids[0]), ElementsAre(inbox));
+  EXPECT_THAT(told(state).data.updated, Contains(ids[0]));
+}
+
 TEST_F(SharedEmailTest, FiltersAreAboutAllMailboxesOfAnEmail) {
   using Kind = Filter::Kind;
   open();
