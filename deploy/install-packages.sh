@@ -83,12 +83,20 @@ for section in "$@"; do
         installed "$name" || missing="$missing $name"
     done
 done
-[ -n "$missing" ] || exit 0
+# Whatever a configuration says, nginx wants this default folder of its own where nchan is loaded, and makes it when it
+# is first started as root. Nobody has done that here, and without it nginx can't start unprivileged.
+nginx_folder=/var/lib/nginx/body
+lacks_folder() {
+    [ -d "${nginx_folder%/*}" ] && [ ! -d "$nginx_folder" ]
+}
+if [ -z "$missing" ] && ! lacks_folder; then exit 0; fi
 
 if [ "$(id -u)" = 0 ]; then
     as_root=
 elif command -v sudo >/dev/null 2>&1; then
     as_root=sudo
+elif [ -z "$missing" ]; then
+    die "nginx lacks the folder $nginx_folder, and neither root nor sudo is at hand"
 else
     die "these packages are missing, and neither root nor sudo is at hand:$missing"
 fi
@@ -101,19 +109,25 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
-    policy_is_ours=yes
-    $as_root chmod 755 "$policy"
+
+install_missing() {
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+        policy_is_ours=yes
+        $as_root chmod 755 "$policy"
+    fi
+    echo "installing:$missing" >&2
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update >&2
+    # $missing is split on purpose: one word a package.
+    # shellcheck disable=SC2086
+    $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get -q -y --no-install-recommends install $missing >&2
+    for name in $missing; do
+        installed "$name" || die "$name could not be installed"
+    done
+}
+
+[ -z "$missing" ] || install_missing
+if lacks_folder; then
+    $as_root install -d -o www-data -g root -m 700 "$nginx_folder"
 fi
-
-echo "installing:$missing" >&2
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update >&2
-# $missing is split on purpose: one word a package.
-# shellcheck disable=SC2086
-$as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-    apt-get -q -y --no-install-recommends install $missing >&2
-
-for name in $missing; do
-    installed "$name" || die "$name could not be installed"
-done
