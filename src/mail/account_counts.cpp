@@ -215,13 +215,7 @@ void Account::hear_status(Mailbox& mailbox, const imap::StatusDataResponse& stat
   if (const auto held = held_.find(mailbox.key); held != held_.end()) {
     auto& told = held->second.told;
     if (!told) told.emplace();
-    const auto take = [](auto& known, const auto& fresh) { known = fresh ? fresh : known; };
-    take(told->messages, status.messages);
-    take(told->unseen, status.unseen);
-    take(told->uid_next, status.uid_next);
-    take(told->uid_validity, status.uid_validity);
-    take(told->highest_modseq, status.highest_modseq);
-    return;
+    return take_told(*told, status);
   }
   const auto uncounted = uncounted_.find(mailbox.key);
   if (uncounted == uncounted_.end()) {

@@ -81,13 +81,24 @@ void MailboxListBuilder::add(const imap::ListResponse& response) {
   listed_[response.mailbox] = response;
 }
 
+void take_told(imap::StatusDataResponse& told, const imap::StatusDataResponse& fresh) {
+  if (told.uid_validity && fresh.uid_validity && *told.uid_validity != *fresh.uid_validity) {
+    told = fresh;
+    return;
+  }
+  const auto take = [](auto& known, const auto& now) { known = now ? now : known; };
+  told.mailbox = fresh.mailbox;
+  take(told.messages, fresh.messages);
+  take(told.unseen, fresh.unseen);
+  take(told.uid_next, fresh.uid_next);
+  take(told.uid_validity, fresh.uid_validity);
+  take(told.highest_modseq, fresh.highest_modseq);
+  take(told.mailbox_id, fresh.mailbox_id);
+}
+
 void MailboxListBuilder::add(const imap::StatusDataResponse& response) {
   if (status_.size() >= mailboxes_max && !status_.contains(response.mailbox)) return;
-  auto& kept = status_[response.mailbox];
-  // An id may come by itself.
-  auto id = response.mailbox_id ? response.mailbox_id : kept.mailbox_id;
-  if (response.messages || !kept.messages) kept = response;
-  kept.mailbox_id = std::move(id);
+  take_told(status_[response.mailbox], response);
 }
 
 const imap::StatusDataResponse* MailboxListBuilder::status_of(const std::string& encoded_name) const {

@@ -70,6 +70,10 @@ struct PersonalNamespace {
 // the first level below `prefix` is at the top, and no two have one role.
 void arrange(std::vector<Mailbox>& mailboxes, std::string_view prefix = {});
 
+// What was told of a mailbox last, and what is told now: what isn't said this time is as it was. NOTIFY's STATUS may
+// leave out UNSEEN (RFC 5465, 5.3), and an id may come by itself. All of it is of one UIDVALIDITY.
+void take_told(imap::StatusDataResponse& told, const imap::StatusDataResponse& fresh);
+
 // Collects one LIST's worth of responses and makes the table of them.
 class MailboxListBuilder {
  public:

@@ -63,6 +63,37 @@ TEST(MailboxList, RolesByNameOnlyWhereTheServerTellsNone) {
   for (const auto& m : told.finish(false)) EXPECT_EQ(m.role == Role::trash, m.name == "Bin");
 }
 
+// Between the answer that was asked for and its end (RFC 5465, 5.3).
+TEST(MailboxList, ANotificationThatLeavesSomethingOutTakesNothingBack) {
+  imap::StatusDataResponse asked;
+  asked.mailbox = "Work";
+  asked.messages = 7;
+  asked.unseen = 3;
+  asked.uid_next = 100;
+  asked.uid_validity = 5;
+  imap::StatusDataResponse notified;
+  notified.mailbox = "Work";
+  notified.messages = 8;
+  notified.uid_next = 101;
+  notified.uid_validity = 5;
+  MailboxListBuilder builder;
+  builder.add(listed("Work"));
+  builder.add(asked);
+  builder.add(notified);
+  auto status = builder.finish(false).front().status;
+  EXPECT_EQ(status.messages, 8u);
+  EXPECT_EQ(status.unseen, 3u);
+  EXPECT_EQ(status.uid_next, 101u);
+  // Another mailbox of that name has nothing of the old one's.
+  notified.uid_validity = 6;
+  builder.add(listed("Work"));
+  builder.add(asked);
+  builder.add(notified);
+  status = builder.finish(false).front().status;
+  EXPECT_EQ(status.uid_validity, 6u);
+  EXPECT_EQ(status.unseen, 0u);
+}
+
 TEST(MailboxList, WhatIsToldOfMailboxesIsBounded) {
   MailboxListBuilder builder;
   const auto status_of = [](const std::string& name) {
