@@ -314,6 +314,10 @@ void Account::note_counts(MailboxView& view) {
     }
     open = true;
   }
+  if (!view.index().filled()) {  // the server has to tell them: those of the last list are old
+    counts_left_.erase(view.key());
+    note_uncounted(view.key(), 0);
+  }
   tell_mailbox(ChangeKind::counts, view.key());
 }
 

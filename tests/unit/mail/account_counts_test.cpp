@@ -47,6 +47,21 @@ TEST_F(AccountCountsTest, NewMailInTheOpenMailboxIsCountedWithoutAQuery) {
   EXPECT_EQ(counted.size(), 1u);
 }
 
+// Its view doesn't know yet who is unread, and the last list is from before.
+TEST_F(AccountCountsTest, AMailboxWhoseIndexIsNotFilledIsAskedAbout) {
+  start();
+  inbox = mailbox("INBOX");
+  imapd->control("on UID FETCH times=always do reply NO later");
+  page(inbox);
+  idle();
+  const auto before = counts_of(inbox);
+  ASSERT_EQ(before.total_emails, 20u);
+  imapd->reset_counts();
+  imapd->control("expunge alice INBOX 7");
+  EXPECT_TRUE(pump_until([&] { return counts_of(inbox).total_emails == 19; }));
+  EXPECT_THAT(commands(), ElementsAre(Pair("STATUS", 1u)));
+}
+
 TEST_F(AccountCountsTest, NewMailChangesTheStatesBeforeItIsAskedFor) {
   open();
   const auto email = account->state(StateType::email), thread = account->state(StateType::thread);
