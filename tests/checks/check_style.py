@@ -17,7 +17,6 @@ COLUMNS_MAX = 120  # clang-format holds C++ to 110, this is for all the rest
 # path: why it may be longer than LINES_MAX.
 LONG_FILES = {
     "include/postern/mail/account.hpp": "one object, whose parts are defined in a file each",
-    "src/broker/daemon.cpp": "start, reload and stop of all parts, in their order",
     "src/imap/multiplexer.cpp": "one state machine: what is parsed decides what may be sent",
     "src/session/pool_core.cpp": "one state machine: each of its decisions looks at all connections",
     "tests/unit/worker/process_test.cpp": "one scenario after another of one process, on one fixture and harness",
