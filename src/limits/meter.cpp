@@ -13,7 +13,7 @@ namespace postern::limits {
 namespace {
 
 constexpr std::uint64_t day_seconds = 86'400, session_retry_seconds = 60;
-constexpr std::int64_t upload_retry_seconds = 10;
+constexpr std::int64_t upload_retry_seconds = 10, settled_seconds = 10;
 
 // The limits that a count is held against.
 bool concerns(Limit limit, Count count) {
@@ -242,8 +242,17 @@ Refusal Meter::refusal(Limit limit, const Charge& charge, std::int64_t now) cons
   refusal.used = windows_.used(limit, now);
   refusal.asked = amount_for(limit, charge.amounts);
   refusal.free_at = free_at(limit, charge.small, refusal.asked, now);
+  const auto settled = refusal.used - std::min(refusal.used, under_way(limit));
+  if (refusal.free_at && settled + refusal.asked <= most(limit, charge.small, now))
+    refusal.free_at = std::min(*refusal.free_at, now + settled_seconds);
   if (!charge.is_estimate) count_refusal(limit);
   return refusal;
+}
+
+std::uint64_t Meter::under_way(Limit limit) const {
+  Amounts amounts{};
+  for (std::size_t i = 0; i < count_kinds; ++i) amounts[i] = reserved_[i].load(std::memory_order_relaxed);
+  return amount_for(limit, amounts);
 }
 
 void Meter::count_refusal(Limit limit) const {
@@ -273,6 +282,8 @@ std::expected<Reservation, Refusal> Meter::reserve(const Charge& charge) {
     windows_.take_back(charge.amounts, time);
     return std::unexpected(refusal(*limit, charge, time));
   }
+  for (std::size_t i = 0; i < count_kinds; ++i)
+    reserved_[i].fetch_add(charge.amounts[i], std::memory_order_relaxed);
   return Reservation(shared_from_this(), charge.amounts, time);
 }
 
@@ -296,6 +307,7 @@ void Meter::finish(const Reservation& reservation, const Amounts& amounts) {
     if (amounts[i] > reserved[i]) more[i] = amounts[i] - reserved[i];
     if (amounts[i] < reserved[i]) less[i] = reserved[i] - amounts[i];
     count_moved(static_cast<Count>(i), amounts[i]);
+    reserved_[i].fetch_sub(reservation.reserved_[i], std::memory_order_relaxed);
   }
   windows_.add(more, now());
   windows_.take_back(less, reservation.at_);

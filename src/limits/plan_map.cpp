@@ -28,6 +28,8 @@ const std::error_category& limits_category() {
 Result<> PlanMap::add(std::string_view text, const std::string& file, const Plans& plans) {
   if (text.size() > plan_map_octets_max)
     return fail(Errc::too_large, file + ": larger than " + std::to_string(plan_map_octets_max) + " octets");
+  if (constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF"; text.starts_with(byte_order_mark))
+    text.remove_prefix(byte_order_mark.size());
   std::size_t number = 0;
   while (!text.empty()) {
     const auto end = std::min(text.find('\n'), text.size());

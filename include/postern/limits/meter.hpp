@@ -32,7 +32,8 @@ struct Refusal {
   Limit limit = Limit::received_hour;
   std::string plan;
   std::uint64_t most = 0, used = 0, asked = 0;  // octets, messages, recipients or sessions
-  // Unix seconds; nullopt: it is more than the limit as a whole. Of sessions: when the first ends by itself.
+  // Unix seconds; nullopt: it is more than the limit as a whole. Of sessions: when the first ends by itself. Where it
+  // would fit but for what is reserved and under way, which may turn out to need less: soon.
   std::optional<std::int64_t> free_at;
   // Seconds, at least 1; a day if never. Of sessions a minute: one may be ended at any time.
   std::uint64_t retry_after(std::int64_t now) const;
@@ -143,6 +144,7 @@ class Meter : public std::enable_shared_from_this<Meter> {
   Refusal refusal(Limit limit, const Charge& charge, std::int64_t now) const;
   void count_refusal(Limit limit) const;
   void finish(const Reservation& reservation, const Amounts& amounts);
+  std::uint64_t under_way(Limit limit) const;  // of what counts as used
   void count_moved(Count count, std::uint64_t amount) const;
   std::int64_t now() const { return unix_seconds(clock_.wall()); }
 
@@ -156,6 +158,7 @@ class Meter : public std::enable_shared_from_this<Meter> {
   std::array<std::atomic<std::uint64_t>, limit_kinds> extra_{};
   std::atomic<std::int64_t> extra_until_ = 0;
   std::atomic<std::uint64_t> reading_reserve_ = 0, requests_max_ = unlimited;
+  std::array<std::atomic<std::uint64_t>, count_kinds> reserved_{};  // and not settled
   std::atomic<PlanTotals*> totals_ = nullptr;
   mutable std::mutex mutex_;  // names and plan: for refusals, reports and changes
   store::UsageTerms terms_;

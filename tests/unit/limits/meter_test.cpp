@@ -90,6 +90,26 @@ TEST_F(MeterTest, ARefusalTellsAllThatIsKnown) {
   EXPECT_TRUE(spend(Count::files, 40));
 }
 
+// It may need less than was reserved, and then there is room at once.
+TEST_F(MeterTest, WhatOnlyReservationsUnderWayAreInTheWayOfFitsSoon) {
+  limit(Limit::files_hour, 100);
+  const auto begin = unix_seconds(clock_.wall());
+  ASSERT_TRUE(spend(Count::files, 30));
+  auto moving = meter_->reserve({amount_of(Count::files, 70)});
+  ASSERT_TRUE(moving.has_value());
+  const auto refusal_of = [this](std::uint64_t amount) {
+    const auto granted = meter_->reserve({amount_of(Count::files, amount)});
+    EXPECT_FALSE(granted.has_value());
+    return granted ? Refusal{} : granted.error();
+  };
+  EXPECT_EQ(refusal_of(70).free_at, begin + 10);
+  EXPECT_EQ(refusal_of(70).used, 100U);
+  EXPECT_GT(refusal_of(71).free_at, begin + 10);  // not even when nothing of it moves
+  moving->settle(10);
+  EXPECT_TRUE(spend(Count::files, 60));
+  EXPECT_GT(refusal_of(1).free_at, begin + 10);
+}
+
 TEST_F(MeterTest, WhatIsLargerThanTheLimitNeverFits) {
   limit(Limit::files_hour, 100);
   const auto refused = meter_->reserve({amount_of(Count::files, 101)});

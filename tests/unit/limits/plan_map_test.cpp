@@ -36,6 +36,17 @@ std::string wrong_with(std::string_view text) {
   return added ? "" : added.error().context;
 }
 
+TEST(PlanMap, AByteOrderMarkIsNoPartOfTheFirstLogin) {
+  PlanTable table;
+  table.plans = plans;
+  ASSERT_TRUE(table.map
+                  .add("\xEF\xBB\xBF"
+                       "ann@example.org guest\r\n",
+                       "plans", plans)
+                  .has_value());
+  EXPECT_NE(table.map.find("ann@example.org"), nullptr);
+}
+
 TEST(PlanMap, WhatIsWrongIsToldWithItsLine) {
   EXPECT_EQ(wrong_with("a guest\nb"), "plans:2: a line must be LOGIN PLAN or @DOMAIN PLAN");
   EXPECT_EQ(wrong_with("a guest guest"), "plans:1: a line must be LOGIN PLAN or @DOMAIN PLAN");
