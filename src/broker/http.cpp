@@ -202,6 +202,17 @@ std::string base_url(const ipc::RequestHead& head, const std::string& public_url
   return scheme + "://" + host + mount;
 }
 
+namespace {
+
+// The address of an element of X-Forwarded-For, which some proxies write with brackets and a port.
+std::string_view without_port(std::string_view element) {
+  if (element.starts_with('[')) return element.substr(1, std::min(element.find(']'), element.size()) - 1);
+  const auto colon = element.find(':');
+  return colon == element.rfind(':') ? element.substr(0, colon) : element;
+}
+
+}  // namespace
+
 // From the nearest hop to the first that isn't ours: each trusted one has written the element before its own address.
 std::string client_address(const ipc::RequestHead& head, const std::vector<std::string>& trusted_proxies) {
   std::string address = head.remote_address;
@@ -209,7 +220,7 @@ std::string client_address(const ipc::RequestHead& head, const std::vector<std::
     if (name != "x-forwarded-for") continue;
     std::string_view list = value;
     do {
-      const auto before = take_last(list);
+      const auto before = without_port(take_last(list));
       if (!is_trusted(trusted_proxies, address) || !parse_address(before)) return address;
       address = before;
     } while (!list.empty());

@@ -131,6 +131,17 @@ TEST(Http, ClientAddress) {
   EXPECT_EQ(client_address(head, proxies), "192.0.2.7");
   head.fields = {{"x-forwarded-for", "10.1.1.1, 10.9.9.9"}};
   EXPECT_EQ(client_address(head, proxies), "10.1.1.1");
+  // Some write ports.
+  for (const auto& [element, address] : {std::pair{"192.0.2.7:4711", "192.0.2.7"},
+                                         {"[2001:db8::1]:443", "2001:db8::1"},
+                                         {"[2001:db8::1]", "2001:db8::1"},
+                                         {"2001:db8::1", "2001:db8::1"},
+                                         {"[", "10.0.0.1"},
+                                         {":", "10.0.0.1"}}) {
+    head.fields = {{"x-forwarded-for", element}};
+    EXPECT_EQ(client_address(head, proxies), address) << element;
+  }
+  head.fields = {{"x-forwarded-for", "10.1.1.1, 10.9.9.9"}};
   head.remote_address.clear();
   EXPECT_EQ(client_address(head, proxies), "10.1.1.1");
   EXPECT_EQ(client_address(head, {"10.0.0.0/8"}), "");
