@@ -256,6 +256,9 @@ Wrong conflict_in(Config& c) {
       !contact.empty() && !contact.starts_with("mailto:") && !contact.starts_with("https://"))
     return "[webpush] contact must be mailto:ADDRESS or https://...";
   if (c.imap.backoff_min > c.imap.backoff_max) return "[imap] backoff_min is larger than backoff_max";
+  if (c.throttle.delay_min > c.throttle.delay_max) return "[throttle] delay_min is larger than delay_max";
+  if (c.throttle.free_failures >= c.throttle.failures_max)
+    return "[throttle] free_failures must be smaller than failures_max";
   if (c.auth.session_idle > c.auth.session_max) return "[auth] session_idle is larger than session_max";
   if (c.http.cookie_name.starts_with("__") && !c.http.cookie_secure)
     return "[http] a cookie whose name begins with __Host- or __Secure- needs cookie_secure = true";
