@@ -138,6 +138,8 @@ struct LimitsConfig {                  // [limits], [plans]
   std::vector<std::string> plan_maps;  // files: who has which plan
   std::string default_plan{limits::unlimited_plan};
   std::uint64_t reading_reserve_bytes = 2'000'000;
+  // Of one person, whether they run or wait: each keeps a worker's thread, which others may need.
+  std::uint32_t requests_in_flight = 32;
   // Who tells the plans of people whom no file names: a command, or an entry of the IMAP server (RFC 5464), or nobody.
   PlanLookupOptions lookup;
   std::string plan_metadata;

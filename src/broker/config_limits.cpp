@@ -123,7 +123,8 @@ Section limits_section(LimitsConfig& limits) {
           {"plan_metadata", metadata_entry(limits.plan_metadata)},
           {"plan_cache", duration(limits.lookup.cache, 1s, 24h)},
           {"default_plan", text(limits.default_plan)},
-          {"reading_reserve", size(limits.reading_reserve_bytes, 0, 1'000'000'000)}};
+          {"reading_reserve", size(limits.reading_reserve_bytes, 0, 1'000'000'000)},
+          {"requests_in_flight", number(limits.requests_in_flight, 1, 1'000'000)}};
 }
 
 Section throttle_section(limits::ThrottleOptions& throttle) {

@@ -258,6 +258,8 @@ io::Task<> Router::api(Exchange& exchange) {
     co_return co_await answer(exchange, std::move(*wrong));
   if (auto wrong = forged_beside_web_server(exchange); identity->by_web_server && wrong)
     co_return co_await answer(exchange, std::move(*wrong));
+  const auto entered = enter(*identity);
+  if (!entered) co_return co_await answer(exchange, entered.error());
   const auto room = room_for_body(exchange, identity->key, exchange.head().content_length);
   if (!room) co_return co_await answer(exchange, room.error());
   auto body = co_await exchange.stream->read_body(config_->jmap.max_size_request);

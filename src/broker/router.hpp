@@ -151,6 +151,8 @@ class Router {
   Answer over_limit(const Error& error) const;
   Answer over_limit(const limits::Refusal& refusal, std::uint16_t status = 429) const;
   static Answer too_many_requests();
+  // One of those that a person may have under way; else the answer.
+  std::expected<Shares<store::AccountKey>::Share, Answer> enter(const Identity& identity);
   class SignInTry;
   // sign_in() behind the throttle.
   io::Task<Authenticated> throttled_sign_in(Exchange& exchange, session::Credentials credentials);
@@ -176,6 +178,7 @@ class Router {
   blobs::UploadStore& uploads_;
   RequestCounters counters_;
   Bodies bodies_;
+  Shares<store::AccountKey> in_flight_;  // requests that keep a worker's thread
   bool refuses_sockets_ = false;
   std::shared_ptr<std::size_t> socket_requests_ = std::make_shared<std::size_t>(0);
   // Tries to sign in may be on their way when the router goes.

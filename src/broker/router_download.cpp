@@ -55,9 +55,13 @@ io::Task<> Router::download(Exchange& exchange) {
     (void)co_await exchange.stream->respond(head, {});
     co_return;
   }
+  const auto entered = enter(*identity);
+  if (!entered) co_return co_await answer(exchange, entered.error());
   const auto if_range = ipc::field(fields, "if-range");
-  if (if_range.empty() || if_range == open->etag) open->range = parse_range(ipc::field(fields, "range"));
   open->head_only = exchange.head().method == "HEAD";
+  // Only GET has ranges (RFC 9110, 14.2).
+  if (!open->head_only && (if_range.empty() || if_range == open->etag))
+    open->range = parse_range(ipc::field(fields, "range"));
   co_await stream_blob(exchange, std::move(*identity), std::move(open));
 }
 

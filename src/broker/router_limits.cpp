@@ -107,6 +107,18 @@ jmap::ApiResponse Router::too_many_requests() {
   return refused;
 }
 
+std::expected<Shares<store::AccountKey>::Share, Router::Answer> Router::enter(const Identity& identity) {
+  const std::uint64_t most = config_->limits.requests_in_flight;
+  auto share = in_flight_.take(identity.key, 1, {.of_one = most, .of_all = ~std::uint64_t{0}});
+  if (share) return std::move(*share);
+  auto refused = jmap::problem(
+      429, "limit",
+      "too many requests at once: one person may have " + std::to_string(most) + " of them under way",
+      "maxConcurrentRequests");
+  refused.retry_after = "1";
+  return std::unexpected(std::move(refused));
+}
+
 // --- Signing in ---
 
 // A try under way. It tells the throttle how it ended, also where its request is given up.

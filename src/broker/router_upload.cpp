@@ -29,6 +29,8 @@ io::Task<> Router::upload(Exchange& exchange) {
   const bool well_formed = parts && (parts->size() == 1 || (parts->size() == 2 && (*parts)[1].empty()));
   if (!well_formed || (*parts)[0] != mail::account_id(identity->key))
     co_return co_await answer(exchange, not_found());
+  const auto entered = enter(*identity);
+  if (!entered) co_return co_await answer(exchange, entered.error());
   co_await receive(exchange, *identity);
   shard_of(identity->key).loop().post([account = std::move(identity->account)] { account->note_use(); });
 }
