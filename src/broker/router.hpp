@@ -141,13 +141,16 @@ class Router {
 
   // --- router_limits.cpp ---
   static io::Task<Result<limits::Reservation>> grant_download(mail::Account& account, mail::BlobKey blob,
-                                                              std::optional<std::uint64_t> local_octets,
+                                                              std::optional<std::uint64_t> files,
                                                               std::shared_ptr<limits::Tab> tab);
-  // Granted as a whole, and counted as it is read.
+  static io::Task<Result<std::uint64_t>> measure(mail::Account& account, mail::BlobKey blob,
+                                                 mail::Account::BlobOctets octets, limits::Tab& tab);
+  // Granted as a whole, and counted as it is read. For HEAD nothing of a file goes out, and nothing is counted.
   static io::Task<Result<std::unique_ptr<mail::BlobReader>>> open_counted(mail::Account& account,
                                                                           mail::BlobKey blob,
                                                                           std::optional<ByteRange> range,
-                                                                          std::shared_ptr<limits::Tab> tab);
+                                                                          std::shared_ptr<limits::Tab> tab,
+                                                                          bool head_only);
   Answer over_limit(const Error& error) const;
   Answer over_limit(const limits::Refusal& refusal, std::uint16_t status = 429) const;
   static Answer too_many_requests();

@@ -88,10 +88,8 @@ io::Task<> Router::begin_download(mail::Account& account, std::string request, D
   download.tab.reset();  // of a first try
   download.tab = std::make_shared<limits::Tab>(account.meter().shared_from_this(),
                                                stable_hash64("download\n" + request));
-  // Nothing goes out of a local blob for HEAD.
-  auto counted = download.range;
-  if (download.head_only) counted = ByteRange{std::nullopt, 0};
-  auto reader = co_await open_counted(account, download.blob, counted, download.tab);
+  auto reader =
+      co_await open_counted(account, download.blob, download.range, download.tab, download.head_only);
   const bool certain = reader && (*reader)->is_local() && (*reader)->size().has_value();
   if (reader && download.range && !certain) {
     auto aside = co_await put_aside(account, **reader);
@@ -99,7 +97,7 @@ io::Task<> Router::begin_download(mail::Account& account, std::string request, D
     if (!aside && aside.error().code == make_error_code(mail::Errc::no_room)) {
       download.range.reset();
       reader = fail(aside.error());  // what it has reserved is needed for all of it
-      reader = co_await open_counted(account, download.blob, std::nullopt, download.tab);
+      reader = co_await open_counted(account, download.blob, std::nullopt, download.tab, false);
     } else {
       reader = std::move(aside);
     }

@@ -13,9 +13,15 @@ using limits::Count;
 // default: the others must stay free for everybody else. Further ones are told at once when to come again.
 constexpr ShareLimits delayed_sign_ins{.of_one = 2, .of_all = 8};
 
+namespace {
+
+bool is_part(const mail::BlobKey& blob) { return !blob.section.empty() || !blob.slices.empty(); }
+
+}  // namespace
+
 // What a download moves: a whole message is mail received; a part of one, and what was uploaded, is a file.
 io::Task<Result<limits::Reservation>> Router::grant_download(mail::Account& account, mail::BlobKey blob,
-                                                             std::optional<std::uint64_t> local_octets,
+                                                             std::optional<std::uint64_t> files,
                                                              std::shared_ptr<limits::Tab> tab) {
   const auto reserve = [&tab](Count count, std::uint64_t octets,
                               bool is_estimate = false) -> Result<limits::Reservation> {
@@ -23,15 +29,45 @@ io::Task<Result<limits::Reservation>> Router::grant_download(mail::Account& acco
     if (!granted) return fail(mail::Errc::over_limit, granted.error().encode());
     return std::move(*granted);
   };
-  if (local_octets) co_return reserve(Count::files, *local_octets);
-  const bool part = !blob.section.empty() || !blob.slices.empty();
+  if (files) co_return reserve(Count::files, *files);
+  const bool part = is_part(blob);
   const auto count = part ? Count::files : Count::received;
   // The message's size is known, and hardly ever less than a part's. Only where that doesn't fit the server is asked.
-  if (const auto whole = account.message_octets(blob.email); whole > 0)
+  const auto whole = account.message_octets(blob.email);
+  if (whole > 0 && !(part && account.knows_structure(blob.email)))
     if (auto granted = reserve(count, whole, part); granted || !part) co_return granted;
   const auto octets = co_await account.blob_octets(blob);
   if (!octets) co_return fail(octets.error());
-  co_return reserve(count, *octets);
+  if (auto granted = reserve(count, octets->expected, !octets->exact()); granted || octets->exact())
+    co_return granted;
+  auto measured = co_await measure(account, std::move(blob), *octets, *tab);
+  if (!measured) co_return fail(measured.error());
+  co_return reserve(count, *measured);
+}
+
+// What a part has when it is decoded, where more than that was expected, and doesn't fit: read for nothing else, as far
+// as it may still fit. Counts as mail received where it doesn't.
+io::Task<Result<std::uint64_t>> Router::measure(mail::Account& account, mail::BlobKey blob,
+                                                mail::Account::BlobOctets octets, limits::Tab& tab) {
+  const auto fits = [&account](std::uint64_t amount) {
+    return !account.meter().check({.amounts = limits::amount_of(Count::files, amount), .is_estimate = true});
+  };
+  if (!fits(octets.least)) co_return octets.expected;
+  auto read = tab.reserve(Count::received, octets.expected, false, true);
+  if (!read) co_return octets.expected;
+  auto reader = co_await account.open_uncounted_blob(std::move(blob));
+  if (!reader) co_return fail(reader.error());
+  std::uint64_t measured = 0;
+  while (true) {
+    const auto piece = co_await (*reader)->next();
+    if (!piece) co_return fail(piece.error());
+    if (piece->empty()) break;
+    measured += piece->size();
+    if (fits(measured)) continue;
+    read->settle(measured);
+    co_return std::max(measured, octets.expected);
+  }
+  co_return measured;
 }
 
 namespace {
@@ -80,15 +116,19 @@ class CountedReader final : public mail::BlobReader {
 io::Task<Result<std::unique_ptr<mail::BlobReader>>> Router::open_counted(mail::Account& account,
                                                                          mail::BlobKey blob,
                                                                          std::optional<ByteRange> range,
-                                                                         std::shared_ptr<limits::Tab> tab) {
+                                                                         std::shared_ptr<limits::Tab> tab,
+                                                                         bool head_only) {
   auto reader = co_await account.open_uncounted_blob(blob);
   if (!reader) co_return fail(reader.error());
-  const auto local =
-      (*reader)->is_local() ? std::optional(octets_of_local(**reader, blob, range)) : std::nullopt;
-  auto granted = co_await grant_download(account, std::move(blob), local, std::move(tab));
+  std::optional<std::uint64_t> files;  // where it is known
+  if (head_only && ((*reader)->is_local() || is_part(blob)))
+    files = 0;
+  else if ((*reader)->is_local())
+    files = octets_of_local(**reader, blob, range);
+  auto granted = co_await grant_download(account, std::move(blob), files, std::move(tab));
   if (!granted) co_return fail(granted.error());
   co_return std::make_unique<CountedReader>(std::move(*reader), std::move(*granted),
-                                            local.value_or(limits::limit_max));
+                                            files.value_or(limits::limit_max));
 }
 
 jmap::ApiResponse Router::over_limit(const Error& error) const {

@@ -63,6 +63,14 @@ io::Task<Result<ReadRange>> read_range(const CallContext& context, const mail::B
   auto reader = co_await context.store.open_blob(key, context.tab);
   if (!reader) co_return fail(reader.error());
   const auto known_size = (*reader)->size();
+  std::optional<limits::Reservation> granted;
+  if (key.is_upload() && known_size && wanted.wants_data() && context.tab) {
+    const auto begin = std::min(wanted.offset, *known_size);
+    const auto octets = std::min(wanted.length.value_or(*known_size), *known_size - begin);
+    auto reserved = context.tab->reserve(limits::Count::files, octets);
+    if (!reserved) co_return fail(mail::Errc::over_limit, reserved.error().encode());
+    granted.emplace(std::move(*reserved));
+  }
   ReadRange range;
   Hasher sha(Hasher::Algorithm::sha1), sha256(Hasher::Algorithm::sha256);
   const auto end = wanted.length ? wanted.offset + *wanted.length : ~std::uint64_t{0};
@@ -87,6 +95,7 @@ io::Task<Result<ReadRange>> read_range(const CallContext& context, const mail::B
     if (wanted.sha256) sha256.update(part);
   }
   if (known_size) range.size = *known_size;
+  if (granted) granted->moved(range.data.size());
   if (wanted.sha) range.sha = base64_encode(sha.finish());
   if (wanted.sha256) range.sha256 = base64_encode(sha256.finish());
   co_return range;

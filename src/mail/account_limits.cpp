@@ -4,6 +4,7 @@
 #include "postern/base/encoding.hpp"
 #include "postern/limits/tab.hpp"
 #include "postern/mail/mime/body_parts.hpp"
+#include "postern/mail/mime/transfer_decode.hpp"
 
 namespace postern::mail {
 
@@ -50,7 +51,17 @@ io::Task<Result<std::optional<std::string>>> Account::server_metadata(std::strin
   co_return value;
 }
 
-io::Task<Result<std::uint64_t>> Account::blob_octets(BlobKey blob) {
+namespace {
+
+// Quoted-printable takes up to three octets for one, and a soft line end besides; lines of base64 may be short.
+std::uint64_t least_of(const EmailBodyPart& part) {
+  if (part.size_exact) return part.size;
+  return transfer_encoding(part.encoding).encoding == TransferEncoding::base64 ? part.size / 4 * 3 : 0;
+}
+
+}  // namespace
+
+io::Task<Result<Account::BlobOctets>> Account::blob_octets(BlobKey blob) {
   auto located = co_await locate(blob.email);
   if (!located) co_return fail(located.error());
   auto& [view, place] = *located;
@@ -65,10 +76,13 @@ io::Task<Result<std::uint64_t>> Account::blob_octets(BlobKey blob) {
   const auto* entry = visible_entry(*view, place);
   if (entry == nullptr) co_return fail(Errc::not_found);
   const auto& structure = sources[place.uid].body_structure;
-  if (!structure || blob.section.empty()) co_return entry->size;
+  const BlobOctets whole{entry->size, entry->size};
+  if (!structure || blob.section.empty()) co_return whole;
   const auto parts = make_body_parts(*structure);
   const auto* part = find_part(parts, blob.section);
-  co_return part != nullptr ? std::min<std::uint64_t>(part->size, entry->size) : entry->size;
+  if (part == nullptr) co_return whole;
+  const auto expected = std::min<std::uint64_t>(part->size, entry->size);
+  co_return BlobOctets{expected, std::min(least_of(*part), expected)};
 }
 
 }  // namespace postern::mail

@@ -123,6 +123,11 @@ bool Account::take_known(const MailboxView& view, const FetchPlan& plan, std::ui
   return true;
 }
 
+bool Account::knows_structure(const EmailKey& id) const {
+  const auto kept = context_.fragments.find({key_, id, shape_key()});
+  return kept != nullptr && kept->shape->body_structure != nullptr;
+}
+
 void Account::keep_shape(const FetchPlan& plan, const MessageSource& source) {
   if (source.body_structure == nullptr) return;
   auto shape = std::make_shared<MessageShape>();

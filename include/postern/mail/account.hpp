@@ -121,9 +121,14 @@ class Account final : public Mailstore,
   // The value of an entry of the server as a whole (RFC 5464, 4.2); nullopt: it has none, or no such extension.
   io::Task<Result<std::optional<std::string>>> server_metadata(std::string entry);
 
-  // Octets that a download of a blob has: exact for a whole message, of a part what its structure tells (after
-  // decoding, at most a few too many). Costs a command for a part's.
-  io::Task<Result<std::uint64_t>> blob_octets(BlobKey blob);
+  // Octets that a download of a blob has: exact for a whole message; of a part that has to be decoded an estimate by
+  // what its structure tells, and that it may be so many at least. Costs a command where the structure isn't known.
+  struct BlobOctets {
+    std::uint64_t expected = 0, least = 0;
+    bool exact() const { return expected == least; }
+  };
+  io::Task<Result<BlobOctets>> blob_octets(BlobKey blob);
+  bool knows_structure(const EmailKey& id) const;
   // The octets of the message that a blob is of, as far as they are known without asking; 0: they aren't.
   std::uint64_t message_octets(const EmailKey& id) const;
 
