@@ -8,8 +8,8 @@
 //   events.start();
 //
 // One stream serves all tabs of a site: the tab that holds a Web Lock has it, and tells the others by BroadcastChannel.
-// A tab that can't (no locks, no channel) has a stream of its own. EventSource first; where that is missing or never
-// opens, fetch with a streamed body; where that doesn't stream, long polling.
+// A tab that can't (no locks, no channel) has a stream of its own. EventSource first; where that is missing, never opens
+// or brings nothing, fetch with a streamed body; where that brings nothing either, long polling.
 //
 // States: "starting", "connecting", "open", "waiting" (for the next attempt), "offline", "unauthorized" (sign in, then
 // retry()), "stopped".
@@ -17,9 +17,12 @@
 const RETRY_MS = 30_000; // behind a stream that was refused or broke for good; up to half as much again at random
 const SLEEP_CHECK_MS = 60_000;
 const SLEPT_MS = 65_000; // more than this between two checks: the machine was asleep
-const EVENTSOURCE_FAILURES_MAX = 2; // in a row, without ever having opened
+const EVENTSOURCE_FAILURES_MAX = 2; // in a row, refused or held back
 const REFUSED_ALIKE_MAX = 5; // in a row, of fetch as well
-const FIRST_EVENT_MS = 10_000; // a fetched stream that hasn't brought its first event is held back on its way
+const FIRST_EVENT_MS = 10_000; // a stream that hasn't opened, or brought its first event, is held back on its way
+const RECONNECT_MS = 5_000; // an EventSource that broke pauses so long at most before it asks anew
+const FIRST_ANSWER_MS = 20_000; // the first poll is answered at once: otherwise nothing gets through at all
+const WAY_AGAIN_MS = 3_600_000; // behind a fallback: what held streams back may have gone
 const SILENCE_FACTOR = 2.5; // of the ping interval
 const POLL_PAUSE_MS = 250; // between two polls
 const POLL_SILENCE_MS = 330_000; // a poll that isn't answered for so long is dead: nginx ends one after 300 s
@@ -80,10 +83,12 @@ export class PosternEvents extends EventTarget {
   #sleepTimer = null;
   #silenceTimer = null;
   #currentTimer = null;
+  #heldTimer = null; // until the first of a stream has come, or the first poll's answer
   #lastCheck = 0;
-  #failures = 0; // of EventSource, without ever having opened
+  #failures = 0; // of EventSource, without an event
   #refusedAlike = 0;
   #way = "eventsource";
+  #fellBack = 0; // when that became another one than was wanted
   #fresh = false; // the next event is the first behind a connect
   #channel = null;
   #releaseLock = null;
@@ -114,9 +119,8 @@ export class PosternEvents extends EventTarget {
   start() {
     if (this.#state !== "stopped") return;
     this.#report("starting");
-    const { window } = this.#env;
-    window.addEventListener?.("online", this.#onOnline);
-    window.addEventListener?.("offline", this.#onOffline);
+    this.#env.window.addEventListener?.("online", this.#onOnline);
+    this.#env.window.addEventListener?.("offline", this.#onOffline);
     this.#lastCheck = this.#env.now();
     this.#sleepTimer = setInterval(this.#checkSleep, SLEEP_CHECK_MS);
     if (this.#options.shared && this.#env.locks && this.#env.BroadcastChannel) this.#share();
@@ -127,9 +131,8 @@ export class PosternEvents extends EventTarget {
     if (this.#state === "stopped") return;
     this.#closeTransport();
     clearInterval(this.#sleepTimer);
-    const { window } = this.#env;
-    window.removeEventListener?.("online", this.#onOnline);
-    window.removeEventListener?.("offline", this.#onOffline);
+    this.#env.window.removeEventListener?.("online", this.#onOnline);
+    this.#env.window.removeEventListener?.("offline", this.#onOffline);
     this.#leading = false;
     this.#abortLock?.abort();
     this.#releaseLock?.();
@@ -196,15 +199,24 @@ export class PosternEvents extends EventTarget {
     this.#fresh = true;
     this.#report("connecting");
     if (this.#state !== "connecting") return; // whoever heard of it has stopped, or begun, something
+    if (this.#mayTryAgain()) this.#beginAsAtFirst();
     if (this.#way === "eventsource" && !this.#env.EventSource) this.#way = "fetch";
     const open = { eventsource: this.#openEventSource, fetch: this.#openFetch, poll: this.#openPoll }[this.#way];
     this.#transport = open.call(this);
-    this.#heard();
+    this.#noticeSilence();
+  }
+
+  #fallBack(way) {
+    [this.#way, this.#fellBack] = [way, this.#env.now()];
+  }
+  #mayTryAgain = () => this.#way !== this.#options.way && this.#env.now() - this.#fellBack > WAY_AGAIN_MS;
+  #beginAsAtFirst() {
+    [this.#way, this.#failures] = [this.#options.way, 0];
   }
 
   #closeTransport() {
-    for (const timer of [this.#timer, this.#silenceTimer, this.#currentTimer]) clearTimeout(timer);
-    this.#timer = this.#silenceTimer = this.#currentTimer = null;
+    for (const timer of [this.#timer, this.#silenceTimer, this.#currentTimer, this.#heldTimer]) clearTimeout(timer);
+    this.#timer = this.#silenceTimer = this.#currentTimer = this.#heldTimer = null;
     const transport = this.#transport;
     this.#transport = null;
     transport?.close();
@@ -234,9 +246,14 @@ export class PosternEvents extends EventTarget {
     if (slept && this.#leading && this.#state !== "unauthorized") this.#connect();
   };
 
-  // Something has come. Where pings are expected, a longer silence means that the connection is dead; and so it does of
-  // a poll that should have been answered.
   #heard() {
+    clearTimeout(this.#heldTimer);
+    this.#failures = 0;
+    this.#noticeSilence();
+  }
+  // Where pings are expected, a longer silence means that the connection is dead; and so it does of a poll that should
+  // have been answered.
+  #noticeSilence() {
     clearTimeout(this.#silenceTimer);
     const poll = this.#way === "poll";
     if (!poll && !this.#options.ping) return;
@@ -244,16 +261,22 @@ export class PosternEvents extends EventTarget {
     this.#silenceTimer = setTimeout(() => this.#connect(), most);
   }
 
-  // The stream is there, or a poll is under way. Where that tells nothing, nothing is new: the page hears that as well.
-  #expectEvent() {
+  // The stream is there. Where that tells nothing, nothing is new: the page hears that as well.
+  #opened() {
     clearTimeout(this.#currentTimer);
     this.#currentTimer = setTimeout(() => {
-      this.#report("open");
       if (!this.#fresh || Object.keys(this.#states).length === 0) return;
       this.#fresh = false;
       this.#channel?.postMessage({ kind: "states", changed: this.#states, fresh: true });
       this.#take({}, true);
     }, CURRENT_MS);
+    this.#report("open");
+  }
+
+  // Where nothing comes of the transport, nor does it fail.
+  #expectFirst(ms, run) {
+    clearTimeout(this.#heldTimer);
+    this.#heldTimer = setTimeout(run, ms);
   }
 
   #address(closeAfter) {
@@ -271,20 +294,26 @@ export class PosternEvents extends EventTarget {
     try {
       source = new this.#env.EventSource(this.#address("no"), { withCredentials: true });
     } catch {
-      this.#way = "fetch"; // blocked here
+      this.#fallBack("fetch"); // blocked here
       return this.#openFetch();
     }
     let opened = false;
     const mine = () => this.#transport?.source === source;
+    const failed = () => ++this.#failures < EVENTSOURCE_FAILURES_MAX || this.#fallBack("fetch");
+    // What waits for the whole of an answer before it passes it on lets it neither open nor fail.
+    const held = () => {
+      failed();
+      this.#connect();
+    };
     source.onopen = () => {
       if (!mine()) return;
+      // A new one is told all at first; one that came back by itself, what is new.
+      if (opened) this.#heard();
+      else this.#expectFirst(FIRST_EVENT_MS, held);
       opened = true;
-      this.#failures = 0;
       this.#fresh = true;
-      this.#heard();
       this.#refusedAlike = 0;
-      this.#report("open");
-      if (mine()) this.#expectEvent();
+      this.#opened();
     };
     source.addEventListener("state", ({ data }) => mine() && this.#onData(data));
     source.addEventListener("ping", () => mine() && this.#heard());
@@ -293,15 +322,15 @@ export class PosternEvents extends EventTarget {
       if (!mine()) return;
       if (source.readyState !== this.#env.EventSource.CLOSED) {
         clearTimeout(this.#currentTimer);
+        this.#expectFirst(RECONNECT_MS + FIRST_EVENT_MS, held);
         return this.#report("connecting");
       }
-      if (!opened && ++this.#failures >= EVENTSOURCE_FAILURES_MAX) {
-        this.#way = "fetch";
-        return this.#retryLater(0);
-      }
+      if (!opened) failed();
+      if (this.#way !== "eventsource") return this.#retryLater(0);
       this.#retryLater();
       this.#askWhy();
     };
+    this.#expectFirst(FIRST_EVENT_MS, held);
     return { name: "eventsource", source, close: () => source.close() };
   }
 
@@ -332,9 +361,7 @@ export class PosternEvents extends EventTarget {
     if (response.status === 401) {
       if (this.#transport?.abort !== abort) return undefined;
       this.#closeTransport();
-      // Who signs in again begins as at first.
-      this.#way = this.#options.way;
-      this.#failures = 0;
+      this.#beginAsAtFirst();
       this.#report("unauthorized");
       return undefined;
     }
@@ -348,38 +375,30 @@ export class PosternEvents extends EventTarget {
     const mine = () => this.#transport?.abort === abort;
     const headers = { Accept: "text/event-stream" };
     if (this.#position.id) headers["Last-Event-ID"] = this.#position.id;
+    // Held back on its way: then long polling will do better.
+    const poll = () => {
+      this.#fallBack("poll");
+      this.#connect();
+    };
+    this.#expectFirst(FIRST_EVENT_MS, poll);
     const run = async () => {
-      // Held back on its way: then long polling will do better.
-      const slow = setTimeout(() => {
-        if (!mine()) return;
-        this.#way = "poll";
-        this.#connect();
-      }, FIRST_EVENT_MS);
       try {
         const response = await this.#request(abort, "no", headers);
         if (!mine()) return;
         if (!response) return this.#retryLater();
-        if (!response.body?.getReader) {
-          this.#way = "poll";
-          return this.#connect();
-        }
+        if (!response.body?.getReader) return poll();
         const parser = new EventParser((event) => mine() && this.#onStreamEvent(event));
         const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-        this.#report("open");
-        if (!mine()) return;
-        this.#expectEvent();
         for (let first = true; ; first = false) {
           const { value, done } = await reader.read();
           if (!mine()) return;
-          if (first) clearTimeout(slow);
           if (done) return this.#retryLater(1000 * (1 + this.#env.random()));
           this.#heard();
+          if (first) this.#opened();
           parser.push(value);
         }
       } catch (error) {
         if (mine()) this.#retryLater();
-      } finally {
-        clearTimeout(slow);
       }
     };
     queueMicrotask(run);
@@ -389,23 +408,29 @@ export class PosternEvents extends EventTarget {
   #openPoll() {
     const abort = new AbortController();
     const mine = () => this.#transport?.abort === abort;
+    // The first one is to be told all, whatever this session has been told before: so it is answered at once.
+    this.#position = {};
+    this.#expectFirst(FIRST_ANSWER_MS, () => {
+      this.#beginAsAtFirst(); // no way of asking is to blame
+      this.#retryLater();
+    });
     const run = async () => {
       try {
-        if (mine()) this.#expectEvent();
         for (; mine(); await new Promise((resolve) => setTimeout(resolve, POLL_PAUSE_MS))) {
+          if (this.#mayTryAgain()) return this.#connect();
           const headers = { "X-Long-Poll": "Yes", Accept: "application/json" };
           const { id, tag, time } = this.#position;
-          // The first one is to be told all, whatever this session has been told before.
           if (id || !tag) headers["Last-Event-ID"] = id ?? NO_STATES;
           if (tag) headers["If-None-Match"] = tag;
           if (time) headers["If-Modified-Since"] = time;
-          this.#heard();
+          this.#noticeSilence();
           const response = await this.#request(abort, "state", headers);
           if (!mine()) return;
-          this.#report("open");
-          if (!response) continue;
-          const text = await response.text();
+          const text = await response?.text();
           if (!mine()) return;
+          this.#heard();
+          this.#report("open");
+          if (!response || !mine()) continue;
           if (response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
             this.#position = {};
             new EventParser((event) => mine() && this.#onStreamEvent(event)).push(text);
@@ -425,7 +450,6 @@ export class PosternEvents extends EventTarget {
   // --- What has come ---
 
   #onStreamEvent(event) {
-    this.#heard();
     if (event.id) this.#position.id = event.id;
     if (event.type === "state") this.#onData(event.data);
     // The mail service has been restarted, and watches again once it is asked.
