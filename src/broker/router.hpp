@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "broker/config.hpp"
+#include "broker/event_parameters.hpp"
 #include "broker/events.hpp"
 #include "broker/http.hpp"
 #include "broker/ipc_server.hpp"
@@ -126,9 +127,7 @@ class Router {
   std::string cookie(std::string_view value, std::int64_t max_age) const;
 
   // --- router_events.cpp ---
-  struct EventParameters;
   static std::expected<EventParameters, Answer> event_parameters(const Exchange& exchange);
-  static bool nchan_has(const EventParameters& parameters);
   static push::ListenerOptions listener_options(const EventParameters& parameters, const EventOwner& owner);
   io::Task<> events(Exchange& exchange);
   io::Task<> nchan_stream(Exchange& exchange, EventParameters parameters, EventOwner owner);

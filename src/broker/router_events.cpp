@@ -1,6 +1,5 @@
 // GET /jmap/events/ (RFC 8620, 7.3): who it is, which states they want, and where nginx gets the stream from: a channel
 // of its nchan, or the broker's own listener, which takes requests itself as well.
-#include <algorithm>
 #include <utility>
 
 #include "broker/router.hpp"
@@ -11,20 +10,8 @@ namespace {
 
 constexpr std::string_view ticket_path = "/ticket/";
 constexpr std::string_view web_socket_path = "/jmap/ws";
-constexpr std::size_t message_id_bytes_max = 40;
 constexpr std::uint32_t silent_ping_seconds = 60;
 
-// nchan's message ids, as its event streams ("1700000000:3") and long polls (a time and a number) have them. Version
-// 1.3.6 crashes on some that are malformed: none gets there.
-bool is_message_id(std::string_view text) {
-  const auto colon = text.find(':');
-  const auto is_number = [](std::string_view part) {
-    return !part.empty() && part.size() <= 12 &&
-           std::ranges::all_of(part, [](char c) { return c >= '0' && c <= '9'; });
-  };
-  return text.size() <= message_id_bytes_max && colon != std::string_view::npos &&
-         is_number(text.substr(0, colon)) && is_number(text.substr(colon + 1));
-}
 // Only the web server can connect here, so the last of what says for whom it asks, and how it was asked, is its own
 // word; it stands in place of what a worker would tell. What stands before that was said by whoever asked it.
 void take_forwarded(ipc::RequestHead& head) {
@@ -39,64 +26,13 @@ void take_forwarded(ipc::RequestHead& head) {
     if (name == "x-forwarded-host") take_last(value, head.host);
   }
 }
-bool is_message_tag(std::string_view text) {
-  return text.size() <= message_id_bytes_max &&
-         std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
-}
 
 }  // namespace
 
-struct Router::EventParameters {
-  push::TypeSet types = push::TypeSet::all();
-  bool close_after_state = false, long_poll = false, is_stream = false;
-  bool by_time = false;  // shows a position as nchan's long polls have it (If-Modified-Since)
-  std::uint32_t ping = 0;
-  std::string last_event_id;
-};
-
-// nchan knows nothing of types, nor of a stream that ends after one event; and it gives nobody a stream who doesn't say
-// that it is one that is wanted. Of polls it has those that show a position of its own, and those that want to be told
-// all: one that says nothing would be answered at once each time, and what Postern's own ids tell it doesn't know. The
-// broker's own listener remembers what the session was told.
-bool Router::nchan_has(const EventParameters& parameters) {
-  if (parameters.types != push::TypeSet::all()) return false;
-  if (parameters.is_stream) return !parameters.close_after_state && !parameters.long_poll;
-  if (!parameters.long_poll) return false;
-  const auto& id = parameters.last_event_id;
-  if (id == push::no_states_id || is_message_id(id)) return true;
-  return parameters.by_time && !push::parse_event_id(id);
-}
-
-std::expected<Router::EventParameters, Router::Answer> Router::event_parameters(const Exchange& exchange) {
-  const auto& query = exchange.target.query;
-  const auto& fields = exchange.head().fields;
-  const auto wrong = [](std::string_view what) {
-    return std::unexpected(jmap::problem(400, "about:blank", what));
-  };
-  EventParameters parameters;
-  if (const auto types = query_value(query, "types")) {
-    const auto parsed = push::parse_types(*types);
-    if (!parsed) return wrong("types must be \"*\" or names with commas between them");
-    parameters.types = *parsed;
-  }
-  if (const auto close = query_value(query, "closeafter")) {
-    if (*close != "state" && *close != "no") return wrong("closeafter must be \"state\" or \"no\"");
-    parameters.close_after_state = *close == "state";
-  }
-  if (const auto ping = query_value(query, "ping")) {
-    const auto parsed = push::parse_ping(*ping);
-    if (!parsed) return wrong("ping must be a number of seconds");
-    parameters.ping = *parsed;
-  }
-  parameters.long_poll = iequals_ascii(ipc::field(fields, "x-long-poll"), "yes");
-  parameters.by_time = !ipc::field(fields, "if-modified-since").empty();
-  parameters.is_stream =
-      ascii_lower(ipc::field(fields, "accept")).find("text/event-stream") != std::string::npos;
-  parameters.last_event_id = ipc::field(fields, "last-event-id");
-  // What a script can't set as a header (EventSource) or has kept elsewhere.
-  if (const auto id = query_value(query, "last_event_id"); id && parameters.last_event_id.empty())
-    parameters.last_event_id = *id;
-  return parameters;
+std::expected<EventParameters, Router::Answer> Router::event_parameters(const Exchange& exchange) {
+  auto parameters = parse_event_parameters(exchange.target.query, exchange.head().fields);
+  if (!parameters) return std::unexpected(jmap::problem(400, "about:blank", parameters.error()));
+  return std::move(*parameters);
 }
 
 push::ListenerOptions Router::listener_options(const EventParameters& parameters, const EventOwner& owner) {
@@ -138,17 +74,13 @@ io::Task<> Router::events(Exchange& exchange) {
 }
 
 io::Task<> Router::nchan_stream(Exchange& exchange, EventParameters parameters, EventOwner owner) {
-  const auto& fields = exchange.head().fields;
-  const auto name = std::string(ipc::field(fields, "x-frontend"));
+  const auto name = std::string(ipc::field(exchange.head().fields, "x-frontend"));
   // It would send requests to wherever the client says.
   if (!events_->has_frontend(name)) {
     loop_.logger().warning("event stream from a front end that isn't configured",
                            {{"frontend", name}, {"request", exchange.head().id}});
     co_return co_await answer(exchange, jmap::problem(403, "about:blank", "this front end isn't configured"));
   }
-  // These go on to nchan with the redirected request.
-  if (!is_message_tag(ipc::field(fields, "if-none-match")))
-    co_return co_await answer(exchange, jmap::problem(400, "about:blank", "If-None-Match is malformed"));
   const bool poll = parameters.long_poll;
   // A stream that comes back is told all as well: what nginx kept for it goes when nginx is reloaded. A poll that knows
   // something would be answered at once each time.

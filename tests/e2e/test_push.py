@@ -142,6 +142,11 @@ def test_without_credentials(stack, web):
     assert EventStream(stack.client(web)).status == 401
 
 
+def test_pings_come_in_the_interval_asked_for(client):
+    with EventStream(client, "types=*&closeafter=no&ping=10") as stream:
+        assert stream.ping() == {"interval": 10}
+
+
 @pytest.mark.parametrize("parameters", ("types=Email,,Thread", "types=*&closeafter=perhaps", "types=*&ping=x"))
 def test_parameters_that_are_wrong(client, parameters):
     assert EventStream(client, parameters).status == 400

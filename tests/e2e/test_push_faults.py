@@ -454,10 +454,12 @@ def test_a_ticket_is_good_once(stack, client):
     assert answer_to_ticket(stack, ticket) == 403
 
 
-@pytest.mark.parametrize("parameters, folder", (("types=*&ping=0", "silent"), ("types=*", "silent"),
-                                                ("types=*&ping=300", "stream")))
-def test_who_wants_no_pings_is_sent_none(stack, client, parameters, folder):
-    assert redirected(stack, client, parameters).startswith(f"/postern-nchan/{folder}/")
+@pytest.mark.parametrize("parameters, folder", (("types=*&ping=0", "nchan/silent"), ("types=*", "nchan/silent"),
+                                                ("types=*&ping=30", "nchan/stream"),
+                                                ("types=*&ping=300", "stream/ticket")))
+def test_who_has_a_stream_by_its_pings(stack, client, parameters, folder):
+    """nchan knows one interval: others are the broker's."""
+    assert redirected(stack, client, parameters).startswith(f"/postern-{folder}/")
 
 
 @pytest.mark.parametrize("name", ("other", "", "http://127.0.0.1:1/", "nginx2"))

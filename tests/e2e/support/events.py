@@ -71,6 +71,12 @@ class EventStream:
             if event.name != "ping" and (event.name != "state" or event.changed):
                 return event
 
+    def ping(self, timeout_s=WAIT_S):
+        """The next ping's data; other events are passed over."""
+        while (event := self._events.get(timeout=timeout_s)).name != "ping":
+            pass
+        return json.loads(event.data)
+
     def until(self, wanted, timeout_s=WAIT_S):
         """The first event for which wanted(event) is true."""
         end = time.monotonic() + timeout_s
