@@ -45,7 +45,9 @@ void Subscriptions::pump(Id id) {
     run(remove({id}, "it has run out"));
     return;
   }
-  if (const auto message = entry->queue.next(loop_.clock().now())) {
+  // It may be told of fewer types since something was put there.
+  const auto wanted = push::types_of(entry->record.types);
+  if (const auto message = entry->queue.next(loop_.clock().now(), wanted)) {
     send_states(*entry, *message);
   } else if (const auto due = entry->queue.due()) {
     entry->timer = timers.add(*due, [this, id] {

@@ -11,7 +11,8 @@ void WebPushQueue::put(const States& states, TypeSet types) {
   waiting_.types = waiting_.types | types;
 }
 
-std::optional<WebPushQueue::Message> WebPushQueue::next(MonotonicTime now) {
+std::optional<WebPushQueue::Message> WebPushQueue::next(MonotonicTime now, TypeSet wanted) {
+  waiting_.types = waiting_.types & wanted;
   if (under_way_ || waiting_.types.empty() || now < not_before_) return std::nullopt;
   under_way_ = std::exchange(waiting_, {});
   not_before_ = now + pace_.interval;

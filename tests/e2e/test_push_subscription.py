@@ -135,6 +135,22 @@ def test_life_of_a_subscription(stack, person, client, service):
     assert settled(service, "life") == before
 
 
+def test_types_that_are_narrowed_while_something_waits(stack, person, client, service):
+    """What waits is told of the new ones alone."""
+    made, name = verified(client, service)
+    before = settled(service, name)
+    service.answers[f"/send/{name}"] = [(503, {"Retry-After": "6"})]
+    deliver(stack, person)
+    refused = service.wait_for(name, before + 1)[before].json()
+    assert "Email" in refused["changed"][client.account_id]
+    answer = subscription(client, "PushSubscription/set", update={made: {"types": ["Mailbox"]}})
+    assert answer["updated"] == {made: None}
+    service.wait_for(name, before + 2)
+    settled(service, name)
+    for message in service.of(name)[before + 1:]:
+        assert set(message.json()["changed"][client.account_id]) == {"Mailbox"}
+
+
 def test_without_keys_and_own_changes(stack, person, client, service):
     _, name = verified(client, service)
     page = client.newest(client.mailbox("inbox")["id"], ("id",), limit=1)[0]["ids"]

@@ -32,8 +32,8 @@ class WebPushQueue {
     States states;
     TypeSet types;
   };
-  // What may be sent now; under way until ended().
-  std::optional<Message> next(MonotonicTime now);
+  // What may be sent now; under way until ended(). Types that aren't `wanted` any more are forgotten.
+  std::optional<Message> next(MonotonicTime now, TypeSet wanted = TypeSet::all());
   // `retry_after`: what the service has asked for; `random` spreads the next attempt.
   void ended(WebPushOutcome outcome, std::optional<Duration> retry_after, MonotonicTime now, Random& random);
   // When next() is worth a call; nullopt: nothing waits, or a message is under way.

@@ -54,6 +54,20 @@ TEST_F(WebPushQueueTest, APauseBetweenTwo) {
   EXPECT_TRUE(next());
 }
 
+TEST_F(WebPushQueueTest, TypesThatAreNotWantedAnyMoreAreNotSent) {
+  put("1", {DataType::email, DataType::mailbox});
+  auto message = queue.next(clock.now(), {DataType::mailbox});
+  ASSERT_TRUE(message);
+  EXPECT_EQ(message->types, TypeSet{DataType::mailbox});
+  // Nor with what is tried again; and nothing is due where nothing is left.
+  ended(WebPushOutcome::again);
+  EXPECT_TRUE(queue.due());
+  clock.advance(pace.retry_min);
+  EXPECT_FALSE(queue.next(clock.now(), {DataType::email}));
+  EXPECT_FALSE(queue.due());
+  EXPECT_FALSE(next());
+}
+
 TEST_F(WebPushQueueTest, WhatFailedIsTriedAgainWithWhatIsNew) {
   put("1", {DataType::email});
   ASSERT_TRUE(next());
