@@ -128,6 +128,7 @@ class Router {
 
   // --- router_events.cpp ---
   static std::expected<EventParameters, Answer> event_parameters(const Exchange& exchange);
+  std::optional<Answer> foreign_stream(const Exchange& exchange) const;
   static push::ListenerOptions listener_options(const EventParameters& parameters, const EventOwner& owner);
   io::Task<> events(Exchange& exchange);
   io::Task<> nchan_stream(Exchange& exchange, EventParameters parameters, EventOwner owner);

@@ -35,6 +35,18 @@ std::expected<EventParameters, Router::Answer> Router::event_parameters(const Ex
   return std::move(*parameters);
 }
 
+// A browser lets any page open an event stream anywhere, sends along what it knows by itself (a cookie, Basic, a client
+// certificate), and nchan lets that page read it. A Bearer token it doesn't know. An image's request has no Origin, and
+// would still take the place of another stream of the session's.
+std::optional<Router::Answer> Router::foreign_stream(const Exchange& exchange) const {
+  const auto& fields = exchange.head().fields;
+  if (parse_bearer(ipc::field(fields, "authorization"))) return std::nullopt;
+  const auto site = ipc::field(fields, "sec-fetch-site");
+  if (site == "cross-site" || site == "same-site")
+    return jmap::problem(403, "about:blank", "the request comes from another site");
+  return forged_beside_web_server(exchange);
+}
+
 push::ListenerOptions Router::listener_options(const EventParameters& parameters, const EventOwner& owner) {
   push::ListenerOptions options;
   options.account = owner.key;
@@ -49,6 +61,7 @@ push::ListenerOptions Router::listener_options(const EventParameters& parameters
 io::Task<> Router::events(Exchange& exchange) {
   if (events_ == nullptr || !config_->push.enabled)
     co_return co_await answer(exchange, jmap::problem(404, "about:blank", "there is nothing here"));
+  if (auto wrong = foreign_stream(exchange)) co_return co_await answer(exchange, std::move(*wrong));
   auto identity = co_await authenticate(exchange);
   if (!identity) co_return co_await answer(exchange, std::move(identity.error()));
   auto parameters = event_parameters(exchange);
@@ -138,6 +151,7 @@ io::Task<push::StreamAnswer> Router::open_stream(push::StreamRequest request) {
     admission = events_->redeem(path.substr(ticket_path.size()));
     if (!admission) co_return refuse(403, "this stream isn't expected any more");
   } else if (path.ends_with("/events/") || path.ends_with("/events")) {
+    if (auto wrong = foreign_stream(exchange)) co_return refusal_of(exchange, std::move(*wrong));
     auto identity = co_await authenticate(exchange);
     if (!identity) co_return refusal_of(exchange, std::move(identity.error()));
     auto parameters = event_parameters(exchange);

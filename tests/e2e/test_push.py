@@ -138,6 +138,25 @@ def test_logout_ends_the_stream(client):
     assert EventStream(client).status == 401
 
 
+@pytest.mark.parametrize("kind", ("basic", "cookie"))
+def test_pages_of_other_sites_get_no_stream(stack, web, person, kind):
+    """A browser sends these along for any page, and nchan would let that read the answer."""
+    client = person.client(web) if kind == "basic" else login.with_cookie(stack, web, person)
+    for parameters in ("types=*&ping=0", "types=Email"):
+        for foreign in ({"Origin": "https://other.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
+                        {"Sec-Fetch-Site": "same-site"}):
+            assert EventStream(client, parameters, foreign).status == 403
+        with EventStream(client, parameters, {"Origin": client.url}) as stream:
+            assert stream.status == 200
+
+
+def test_no_answer_may_be_read_by_other_sites_with_a_browsers_own_credentials(client):
+    """A token is none of these: a page that knows it may use it."""
+    stream, _ = opened(client, headers={"Origin": "https://other.example"})
+    with stream:
+        assert "Access-Control-Allow-Credentials" not in stream.headers
+
+
 def test_without_credentials(stack, web):
     assert EventStream(stack.client(web)).status == 401
 
