@@ -19,6 +19,7 @@ constexpr Duration housekeeping_interval_max = std::chrono::seconds(15);
 constexpr Duration ask_interval = std::chrono::minutes(5);
 constexpr Duration session_check_interval = std::chrono::minutes(1);
 constexpr std::size_t channel_key_bytes = 32;
+constexpr const char* session_over = "the session has ended";
 // What may wait for a front end: something for each channel, and the removal of as many that were there before.
 constexpr std::size_t jobs_per_listener = 2;
 
@@ -97,7 +98,10 @@ class EventService::Channel final : public push::Sink {
     if (reason != push::EndReason::stopping)
       frontend_.publisher->put({push::PublishJob::Kind::remove, id_, account_id_, {}, {}});
     service_.loop_->post([&frontend = frontend_, id = id_, weak = std::weak_ptr(service_.listener_)] {
-      if (!weak.expired()) frontend.channels.erase(id);
+      if (weak.expired()) return;
+      // Its session may have come back meanwhile, and have another one.
+      const auto it = frontend.channels.find(id);
+      if (it != frontend.channels.end() && it->second->listener == 0) frontend.channels.erase(it);
     });
   }
 
@@ -224,9 +228,11 @@ io::Task<Result<push::States>> EventService::states_of_account(EventOwner owner)
                                    account->set_watched(true);
                                    co_return states_of(*account);
                                  });
+  if (states && listener_ && !is_live(owner.session)) co_return fail(io::Errc::closed, session_over);
   if (!states || !listener_ || !records_) co_return states;
   // Without them the rest is still worth telling.
   const auto recorded = co_await records_->states({owner.key, owner.account->login()});
+  if (listener_ && !is_live(owner.session)) co_return fail(io::Errc::closed, session_over);
   if (recorded) {
     (*states)[push::DataType::identity] = recorded->identity;
     (*states)[push::DataType::email_submission] = recorded->submission;
@@ -236,17 +242,26 @@ io::Task<Result<push::States>> EventService::states_of_account(EventOwner owner)
 
 // --- Channels ---
 
+EventService::Channel* EventService::Frontend::channel(const std::string& id) const {
+  const auto it = channels.find(id);
+  return it == channels.end() || it->second->listener == 0 ? nullptr : it->second.get();
+}
+
 io::Task<Result<std::string>> EventService::open_channel(std::string name, EventOwner owner, bool fresh) {
   const auto id = push::channel_id(channel_key_, owner.key, owner.session + " " + name);
   const auto account_id = mail::account_id(owner.key);
   if (!frontends_.at(name).publisher->takes_asks())
     co_return fail(io::Errc::timeout, "others wait for its answer already");
+  // A channel that nothing would be told on isn't made.
+  if (hub_->is_full() && frontends_.at(name).channel(id) == nullptr)
+    co_return fail(mail::Errc::too_large, "too many listen");
   auto states = co_await states_of_account(owner);
   if (!states) co_return fail(states.error());
   if (!listener_) co_return fail(io::Errc::closed);
   auto& frontend = frontends_.at(name);  // there while the listener is
-  auto it = frontend.channels.find(id);
-  const bool known = it != frontend.channels.end();
+  const bool known = frontend.channel(id) != nullptr;
+  // What is told now, the removal of an earlier channel may take away.
+  bool removed = frontend.publisher->removes(id);
   push::PublishJob job{push::PublishJob::Kind::ask, id, account_id, *states, push::TypeSet::all()};
   if (fresh || !known) job.kind = push::PublishJob::Kind::publish;
   auto report = co_await frontend.publisher->ask_now(job);
@@ -258,35 +273,51 @@ io::Task<Result<std::string>> EventService::open_channel(std::string name, Event
   }
   if (!report) co_return fail(report.error());
   frontend.publisher->retry_now();
-  it = frontend.channels.find(id);
-  if (it == frontend.channels.end()) {
-    it = frontend.channels.emplace(id, std::make_unique<Channel>(*this, frontend, id, account_id)).first;
-    push::ListenerOptions options;
-    options.account = owner.key;
-    options.session = owner.session;
-    options.known = *states;
-    const auto listener = hub_->add(std::move(options), *states, *it->second);
-    if (!listener) {
-      frontend.channels.erase(it);
-      co_return fail(mail::Errc::too_large, "too many listen");
+  auto* channel = frontend.channel(id);
+  removed = removed || frontend.publisher->removes(id) || (known && channel == nullptr);
+  if (channel == nullptr) {
+    const auto added = add_channel(frontend, id, owner, *states);
+    if (!added) {
+      // The front end has it already.
+      frontend.publisher->put({push::PublishJob::Kind::remove, id, account_id, {}, {}});
+      co_return fail(added.error());
     }
-    it->second->listener = *listener;
-  } else if (job.kind == push::PublishJob::Kind::publish) {
+    channel = *added;
+  }
+  if (removed || job.kind == push::PublishJob::Kind::publish) {
     // The front end took its time, and something newer may have overtaken this: it is to be the channel's last word.
     const auto now = hub_->note(owner.key, *states);
-    if (const auto later = push::changed_types(*states, now); !later.empty()) it->second->tell(now, later);
+    const auto later = removed ? push::TypeSet::all() : push::changed_types(*states, now);
+    if (!later.empty()) channel->tell(now, later);
   }
-  it->second->nobody_since.reset();
-  it->second->seen = false;
-  it->second->asked = loop_->clock().now();
+  channel->nobody_since.reset();
+  channel->seen = false;
+  channel->asked = loop_->clock().now();
   if (nudges_) nudges_->came(id);
   co_return id;
 }
 
+Result<EventService::Channel*> EventService::add_channel(Frontend& frontend, const std::string& id,
+                                                         const EventOwner& owner,
+                                                         const push::States& states) {
+  if (!is_live(owner.session)) return fail(io::Errc::closed, session_over);
+  auto channel = std::make_unique<Channel>(*this, frontend, id, mail::account_id(owner.key));
+  push::ListenerOptions options;
+  options.account = owner.key;
+  options.session = owner.session;
+  options.known = states;
+  const auto listener = hub_->add(std::move(options), states, *channel);
+  if (!listener) return fail(mail::Errc::too_large, "too many listen");
+  channel->listener = *listener;
+  auto& place = frontend.channels[id];  // one that has ended may still be there
+  place = std::move(channel);
+  return place.get();
+}
+
 void EventService::on_report(Frontend& frontend, const push::ChannelReport& report) {
-  const auto it = frontend.channels.find(report.channel);
-  if (it == frontend.channels.end() || report.kind == push::PublishJob::Kind::remove) return;
-  auto& channel = *it->second;
+  auto* const found = frontend.channel(report.channel);
+  if (found == nullptr || report.kind == push::PublishJob::Kind::remove) return;
+  auto& channel = *found;
   const auto now = loop_->clock().now();
   loop_->logger().debug("channel",
                         {{"exists", report.exists ? "yes" : "no"},
@@ -366,13 +397,17 @@ void EventService::detach(store::AccountKey account, const std::string& session,
 void EventService::end_dead_sessions() {
   auto all = hub_->sessions();
   for (const auto& [name, guests] : guests_) all.push_back(name);
-  for (const auto& [account, session] : all) {
-    const auto octets = base64url_decode(session);
-    store::TokenHash hash{};
-    if (session.empty() || !octets || octets->size() != hash.size()) continue;
-    std::memcpy(hash.data(), octets->data(), hash.size());
-    if (!segment_.find_session(hash)) end_session(account, session);
-  }
+  for (const auto& [account, session] : all)
+    if (!is_live(session)) end_session(account, session);
+}
+
+bool EventService::is_live(const std::string& session) const {
+  if (session.empty()) return true;
+  const auto octets = base64url_decode(session);
+  store::TokenHash hash{};
+  if (!octets || octets->size() != hash.size()) return false;
+  std::memcpy(hash.data(), octets->data(), hash.size());
+  return segment_.find_session(hash).has_value();
 }
 
 // --- Tickets ---

@@ -99,13 +99,15 @@ class EventService final : private push::WatchPort {
   void detach(store::AccountKey account, const std::string& session, SessionGuest& guest);
   EventCounters counters() const;
 
-  // The account's states now; it is the one that is watched from now on, if it is.
+  // The account's states now; it is the one that is watched from now on, if it is. io errors: the broker stops, or the
+  // session has ended meanwhile.
   io::Task<Result<push::States>> states_of_account(EventOwner owner);
 
   // --- nchan ---
   bool has_frontend(const std::string& name) const;
   // The channel made, or made sure of, at this front end; it is told all states if `fresh` or if it wasn't there.
-  // io errors: the front end can't be reached, or the broker stops; timeout: it doesn't answer those who ask already.
+  // io errors: the front end can't be reached, the session has ended meanwhile, or the broker stops; timeout: it
+  // doesn't answer those who ask already. too_large: there are listeners_max.
   io::Task<Result<std::string>> open_channel(std::string frontend, EventOwner owner, bool fresh);
 
   // --- Streams of our own that a worker has authenticated ---
@@ -124,7 +126,11 @@ class EventService final : private push::WatchPort {
   struct Frontend {
     std::unique_ptr<push::Publisher> publisher;
     std::unordered_map<std::string, std::unique_ptr<Channel>> channels;
+    Channel* channel(const std::string& id) const;  // null where there is none, or it has ended
   };
+  Result<Channel*> add_channel(Frontend& frontend, const std::string& id, const EventOwner& owner,
+                               const push::States& states);
+  bool is_live(const std::string& session) const;  // empty: nobody's, which doesn't end
   void on_watch(push::AccountKey account, bool wanted) override;
   void on_report(Frontend& frontend, const push::ChannelReport& report);
   void drop_channel(Frontend& frontend, const std::string& id);

@@ -63,6 +63,13 @@ void PublishQueue::failed(MonotonicTime now, Random& random) {
   jobs_.emplace(channel, std::move(job));
 }
 
+bool PublishQueue::removes(const std::string& channel) const {
+  constexpr auto removal = PublishJob::Kind::remove;
+  if (under_way_ && under_way_->channel == channel && under_way_->kind == removal) return true;
+  const auto it = jobs_.find(channel);
+  return it != jobs_.end() && it->second.kind == removal;
+}
+
 std::optional<MonotonicTime> PublishQueue::due() const {
   if (under_way_ || order_.empty()) return std::nullopt;
   return not_before_;

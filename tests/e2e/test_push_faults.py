@@ -4,12 +4,10 @@ end, and channels and front ends that aren't what they say. tests/e2e/test_push.
 import concurrent.futures
 import contextlib
 import http.client
-import os
 import queue
 import re
 import signal
 import socket
-import threading
 import time
 import urllib.parse
 import urllib.request
@@ -19,6 +17,7 @@ import pytest
 from support import fastcgi, login
 from support.events import WAIT_S, EventStream
 from support.processes import free_port, wait_for
+from support.publisher_proxy import between_publisher
 from test_push import append, opened, push_stack
 
 EVENTS = "/jmap/events/"
@@ -34,75 +33,10 @@ def client(stack, person):
     return login.with_token(stack, stack.nginx, person)
 
 
-class PublisherProxy:
-    """Stands before nginx's publisher socket, passes requests on, and can be away or hang."""
-
-    def __init__(self, path, target):
-        self.path, self.target = path, target
-        self.mode, self.requests = "pass", 0
-        self._listen()
-
-    def _listen(self):
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(self.path)
-        os.chmod(self.path, 0o666)
-        self._socket.listen(64)
-        threading.Thread(target=self._accept, args=(self._socket,), daemon=True).start()
-
-    def _accept(self, listener):
-        while True:
-            try:
-                near, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
-
-    def _serve(self, near):
-        far = socket.socket(socket.AF_UNIX)
-        try:
-            far.connect(self.target)
-            while data := near.recv(65536):
-                self.requests += 1
-                while self.mode == "hang":
-                    time.sleep(0.02)
-                if self.mode == "away":
-                    return
-                far.sendall(data)
-                near.sendall(far.recv(65536))
-        except OSError:
-            pass
-        finally:
-            near.close()
-            far.close()
-
-    def close(self):
-        self._socket.close()
-        if os.path.exists(self.path):
-            os.unlink(self.path)
-
-
 @pytest.fixture
 def publisher(stack):
-    """Between the broker and nginx's publisher."""
-    path = f"{stack.postern.runtime_dir}/nchan/publish.sock"
-    own = f"{stack.postern.runtime_dir}/nchan/nginx.sock"
-    with open(f"{stack.nginx.base}/postern-nchan-publisher.conf", encoding="utf-8") as file:
-        before = file.read()
-    stack.nginx.stop()
-    if os.path.exists(path):
-        os.unlink(path)
-    stack.nginx.write("postern-nchan-publisher.conf", before.replace(f"unix:{path}", f"unix:{own}"))
-    proxy = PublisherProxy(path, own)
-    stack.nginx.start()
-    yield proxy
-    proxy.mode = "pass"
-    stack.nginx.stop()
-    proxy.close()
-    for left in (path, own):
-        if os.path.exists(left):
-            os.unlink(left)
-    stack.nginx.write("postern-nchan-publisher.conf", before)
-    stack.nginx.start()
+    with between_publisher(stack) as proxy:
+        yield proxy
 
 
 def mailbox_calls(client, seconds=1.0):

@@ -56,6 +56,8 @@ class Publisher {
   io::Task<Result<ChannelReport>> ask_by(io::HttpClient& client, PublishJob job);
   const PublisherCounters& counters() const;
   std::size_t queued() const;
+  // Whether something that was put may still end this channel.
+  bool removes(const std::string& channel) const;
 
  private:
   struct State;

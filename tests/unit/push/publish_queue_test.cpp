@@ -45,6 +45,22 @@ TEST_F(PublishQueueTest, TheNewestStateWinsAndTypesAddUp) {
   EXPECT_FALSE(queue.next(clock.now()));
 }
 
+TEST_F(PublishQueueTest, ARemovalIsKnownUntilItIsDoneOrOverruled) {
+  queue.put(publish("x", DataType::email, "1"));
+  EXPECT_FALSE(queue.removes("x"));
+  queue.put({PublishJob::Kind::remove, "x", {}, {}, {}});
+  queue.put({PublishJob::Kind::remove, "y", {}, {}, {}});
+  EXPECT_TRUE(queue.removes("x") && queue.removes("y"));
+  EXPECT_FALSE(queue.removes("z"));
+  ASSERT_TRUE(queue.next(clock.now()));
+  EXPECT_TRUE(queue.removes("x"));
+  queue.done();
+  EXPECT_FALSE(queue.removes("x"));
+  queue.put(publish("y", DataType::email, "1"));
+  EXPECT_FALSE(queue.removes("y"));
+  EXPECT_EQ(queue.next(clock.now())->kind, PublishJob::Kind::publish);
+}
+
 TEST_F(PublishQueueTest, WhatFailedIsTriedAgainWithWhatCameMeanwhile) {
   queue.put(publish("x", DataType::mailbox, "1"));
   ASSERT_TRUE(queue.next(clock.now()));
