@@ -1,5 +1,6 @@
 """Figures of pushing: from a delivery at the IMAP server to the event in the client, beside what nginx's nchan alone
-takes from publishing to receiving; memory a listening session, and processor time while nothing happens.
+takes from publishing to receiving; memory a listening session, and processor time while nothing happens; and what a
+listener costs the IMAP server meanwhile.
 
 The IMAP server is postern-testimapd with NOTIFY. Each session is one of another account and has one stream, held by
 nchan. The streams are read by one thread of this process, which disturbs both sides alike. `coalesce` is 0, so that of
@@ -28,6 +29,12 @@ FILES_SPARE = 500
 MAILBOX_MESSAGES = 10
 CHANGES_PER_SECOND = 100
 OPENING_AT_ONCE = 100
+# An hour at rest made short: 10 s stand for the 28 minutes of `idle_renew`, and `poll_max`, an hour, shrinks alike.
+REST_LISTENERS = 10
+REST_RENEWAL_S, REST_RENEWALS, RENEWAL_MIN = 10, 6, 28
+REST = {"imap": {"idle_renew": f"{REST_RENEWAL_S}s"}, "push": {"poll_min": "5s", "poll_max": "21s"}}
+# The IMAP server's kind: what that stands for, and renewals until the pauses between two LISTs have grown.
+REST_KINDS = {"dovecot": ("NOTIFY", 1), "cyrus": ("IDLE alone", 8)}
 SOURCES = 8  # addresses 127.0.0.x that clients come from
 STREAM = "/jmap/events/?types=*&closeafter=no&ping=0"
 BARE = """
@@ -137,17 +144,19 @@ def latencies(streams, numbers, seconds, change):
 
 
 class PushSite:
-    def __init__(self, run, pki, accounts):
+    def __init__(self, run, pki, accounts, kind="full", tables=None):
         self.accounts, self.password = accounts, run.secret()
         port = free_port()
         self.control_path = f"{run.make_dir('imapd')}/control.sock"  # made by the servers' user
         self.imapd = Process(run, "testimapd", [
             reachable(run, "postern-testimapd"), "--port", port, "--users", accounts, "--password", self.password,
-            "--messages", MAILBOX_MESSAGES, "--log-entries", 0, "--control-socket", self.control_path], self._ready)
+            "--messages", MAILBOX_MESSAGES, "--log-entries", 0, "--control-socket", self.control_path, "--caps", kind],
+            self._ready)
         self.postern = Postern(run, {
             "log": {"level": "warning"},
             "imap": {"host": "127.0.0.1", "port": port, "tls": "none"},
             "push": {"coalesce": "0s"}, "cache": {"account_idle": "1d", "fragments": "1MB"}})
+        self.postern.configure(tables or {})
         folder = f"{self.postern.runtime_dir}/nchan"
         self.postern.configure({"push.frontends.nginx": {
             "publisher": f"http://unix:{folder}/publish.sock:/publish/", "subscriber": "/postern-nchan/"}})
@@ -199,6 +208,10 @@ class PushSite:
         self.control.sendall(f"deliver user{number} INBOX\n".encode())
         answer = self.control.recv(4096)
         assert answer.startswith(b"OK"), answer
+
+    def commands(self):
+        self.control.sendall(b"counts\n")
+        return json.loads(self.control.recv(65536))["commands_total"]
 
     def memory(self):
         nginx = [pid for pid in descendants(self.nginx.process.guard.pid)]
@@ -260,6 +273,30 @@ def measure(site, options, listeners):
               100 * silent[0] / elapsed, " %", Aim(AT_MOST, 2, " %"))
 
 
+def resting(site, kind):
+    what, settling = REST_KINDS[kind]
+    at_rest = PushSite(site.run.part(f"push-rest-{kind}"), site.pki, REST_LISTENERS, kind, REST)
+    streams = None
+    try:
+        at_rest.start()
+        wait_for(at_rest.nginx.listens, "nginx")
+        streams = Streams(at_rest.nginx.port)
+        streams.open({listener: at_rest.sign_in(listener) for listener in range(REST_LISTENERS)})
+        streams.drain()
+        time.sleep(settling * REST_RENEWAL_S)
+        before = at_rest.commands()
+        time.sleep(REST_RENEWALS * REST_RENEWAL_S)
+        commands = at_rest.commands() - before
+    finally:
+        if streams:
+            streams.close()
+        at_rest.stop()
+    hourly = commands / REST_LISTENERS / REST_RENEWALS * 60 / RENEWAL_MIN
+    return Row("push", f"IMAP commands of a listener in an hour at rest, with {what}",
+               f"{commands} of {REST_LISTENERS} listeners in {REST_RENEWALS} renewals of IDLE",
+               f"renewed every {REST_RENEWAL_S} s instead of {RENEWAL_MIN} min", hourly, "", Aim(AT_MOST, 3))
+
+
 def push(site, options):
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - FILES_SPARE
     resource.setrlimit(resource.RLIMIT_NOFILE, (most + FILES_SPARE, most + FILES_SPARE))
@@ -273,3 +310,6 @@ def push(site, options):
             yield from measure(of_size, options, listeners)
         finally:
             of_size.stop()
+    if options.quiet_s >= REST_RENEWALS * REST_RENEWAL_S:
+        for kind in REST_KINDS:
+            yield resting(site, kind)
