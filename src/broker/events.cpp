@@ -19,6 +19,8 @@ constexpr Duration housekeeping_interval_max = std::chrono::seconds(15);
 constexpr Duration ask_interval = std::chrono::minutes(5);
 constexpr Duration session_check_interval = std::chrono::minutes(1);
 constexpr std::size_t channel_key_bytes = 32;
+// How long it may take from the answer that lets somebody in until nginx counts them.
+constexpr Duration let_in_max = std::chrono::seconds(1);
 constexpr const char* session_over = "the session has ended";
 // What may wait for a front end: something for each channel, and the removal of as many that were there before.
 constexpr std::size_t jobs_per_listener = 2;
@@ -74,8 +76,11 @@ class EventService::Channel final : public push::Sink {
   std::optional<MonotonicTime> nobody_since;  // by what the front end has answered to what it was told
   bool seen = false;                          // somebody was there since the channel was opened
   MonotonicTime asked;
+  std::uint64_t puts = 0;       // what it was told by the queue, so far
+  MonotonicTime whole_until{};  // somebody was let in, and may not be there yet
 
   void tell(const push::States& states, push::TypeSet types) {
+    ++puts;
     frontend_.publisher->put({push::PublishJob::Kind::publish, id_, account_id_, states, types});
     asked = service_.loop_->clock().now();
   }
@@ -91,7 +96,11 @@ class EventService::Channel final : public push::Sink {
   void probe() { tell({}, {}); }
 
  private:
-  void on_event(const push::StateEvent& event) override { tell(event.states, event.types); }
+  // nginx gives who is new the last message alone.
+  void on_event(const push::StateEvent& event) override {
+    const bool whole = service_.loop_->clock().now() < whole_until;
+    tell(event.states, whole ? push::TypeSet::all() : event.types);
+  }
   void on_end(push::EndReason reason) override {
     listener = 0;
     // nginx closes the streams of a channel that is removed. A broker that stops leaves them to the next one.
@@ -259,9 +268,11 @@ io::Task<Result<std::string>> EventService::open_channel(std::string name, Event
   if (!states) co_return fail(states.error());
   if (!listener_) co_return fail(io::Errc::closed);
   auto& frontend = frontends_.at(name);  // there while the listener is
-  const bool known = frontend.channel(id) != nullptr;
-  // What is told now, the removal of an earlier channel may take away.
-  bool removed = frontend.publisher->removes(id);
+  auto* channel = frontend.channel(id);
+  const bool known = channel != nullptr;
+  const auto puts = known ? channel->puts : 0;
+  // What is told now, the removal of an earlier channel may take away, and what else the queue has for it follow.
+  bool overtaken = frontend.publisher->changes(id);
   push::PublishJob job{push::PublishJob::Kind::ask, id, account_id, *states, push::TypeSet::all()};
   if (fresh || !known) job.kind = push::PublishJob::Kind::publish;
   auto report = co_await frontend.publisher->ask_now(job);
@@ -273,8 +284,9 @@ io::Task<Result<std::string>> EventService::open_channel(std::string name, Event
   }
   if (!report) co_return fail(report.error());
   frontend.publisher->retry_now();
-  auto* channel = frontend.channel(id);
-  removed = removed || frontend.publisher->removes(id) || (known && channel == nullptr);
+  channel = frontend.channel(id);
+  overtaken = overtaken || frontend.publisher->changes(id) ||
+              (known && (channel == nullptr || channel->puts != puts));
   if (channel == nullptr) {
     const auto added = add_channel(frontend, id, owner, *states);
     if (!added) {
@@ -284,11 +296,11 @@ io::Task<Result<std::string>> EventService::open_channel(std::string name, Event
     }
     channel = *added;
   }
-  if (removed || job.kind == push::PublishJob::Kind::publish) {
-    // The front end took its time, and something newer may have overtaken this: it is to be the channel's last word.
+  // Whoever is new is given the channel's last message alone, which is to tell all.
+  if (job.kind == push::PublishJob::Kind::publish) channel->whole_until = loop_->clock().now() + let_in_max;
+  if (overtaken || job.kind == push::PublishJob::Kind::publish) {
     const auto now = hub_->note(owner.key, *states);
-    const auto later = removed ? push::TypeSet::all() : push::changed_types(*states, now);
-    if (!later.empty()) channel->tell(now, later);
+    if (overtaken || !push::changed_types(*states, now).empty()) channel->tell(now, push::TypeSet::all());
   }
   channel->nobody_since.reset();
   channel->seen = false;
@@ -326,6 +338,8 @@ void EventService::on_report(Frontend& frontend, const push::ChannelReport& repo
   if (report.subscribers > 0) {
     channel.nobody_since.reset();
     channel.seen = true;
+  } else if (now < channel.whole_until) {
+    return;  // on the way
   } else if (report.kind == push::PublishJob::Kind::ask) {
     channel.probe();
   } else if (!channel.nobody_since) {

@@ -63,11 +63,11 @@ void PublishQueue::failed(MonotonicTime now, Random& random) {
   jobs_.emplace(channel, std::move(job));
 }
 
-bool PublishQueue::removes(const std::string& channel) const {
-  constexpr auto removal = PublishJob::Kind::remove;
-  if (under_way_ && under_way_->channel == channel && under_way_->kind == removal) return true;
+bool PublishQueue::changes(const std::string& channel) const {
+  constexpr auto ask = PublishJob::Kind::ask;
+  if (under_way_ && under_way_->channel == channel && under_way_->kind != ask) return true;
   const auto it = jobs_.find(channel);
-  return it != jobs_.end() && it->second.kind == removal;
+  return it != jobs_.end() && it->second.kind != ask;
 }
 
 std::optional<MonotonicTime> PublishQueue::due() const {

@@ -229,6 +229,6 @@ io::Task<Result<ChannelReport>> Publisher::ask_by(io::HttpClient& client, Publis
 
 const PublisherCounters& Publisher::counters() const { return state_->counters; }
 std::size_t Publisher::queued() const { return state_->queue.size(); }
-bool Publisher::removes(const std::string& channel) const { return state_->queue.removes(channel); }
+bool Publisher::changes(const std::string& channel) const { return state_->queue.changes(channel); }
 
 }  // namespace postern::push

@@ -15,6 +15,7 @@ from support.publisher_proxy import between_publisher
 from test_push import POLL, append, opened, push_stack
 from test_push_faults import answer_to_ticket, newer, redirected
 
+PROBE = b'":{}}}'  # the end of a StateChange that tells nothing: is somebody there?
 DATE = "Sun, 22 Nov 2026 10:00:00 GMT"
 
 
@@ -152,6 +153,20 @@ def test_who_comes_back_while_the_channel_is_being_removed(stack, person, client
         third = closing.enter_context(EventStream(client, headers={"Last-Event-ID": last.id}))
         append(stack, person)
         third.until(newer(last))
+
+
+def test_who_comes_back_beside_a_message_that_tells_less(stack, client, publisher):
+    """nginx gives who is new the channel's last message alone: it tells all, whatever else was on its way."""
+    channel = channel_of(stack, client)
+    publisher.held_text = PROBE
+    wait_for(lambda: any(one == channel and PROBE in data for one, data in publisher.told), "a probe")
+    before = len(publisher.told)
+    stream, first = opened(client)
+    with stream:
+        assert "Mailbox" in first.changed
+        publisher.held_text = None
+        wait_for(lambda: sum(one == channel and b'"Mailbox"' in data for one, data in publisher.told[before:]) >= 2,
+                 "what is told behind the probe")
 
 
 # --- What nchan must not see

@@ -48,8 +48,8 @@ class PublishQueue {
   void failed(MonotonicTime now, Random& random);
   // The front end is there again (somebody has come through it).
   void retry_now() { not_before_ = {}; }
-  // Whether a channel's removal waits, or is under way.
-  bool removes(const std::string& channel) const;
+  // Whether anything waits for the channel, or is under way, that changes what it tells whoever comes.
+  bool changes(const std::string& channel) const;
   // When next() is worth a call; nullopt: nothing waits, or one is under way.
   std::optional<MonotonicTime> due() const;
   std::size_t size() const { return jobs_.size(); }

@@ -56,8 +56,8 @@ class Publisher {
   io::Task<Result<ChannelReport>> ask_by(io::HttpClient& client, PublishJob job);
   const PublisherCounters& counters() const;
   std::size_t queued() const;
-  // Whether something that was put may still end this channel.
-  bool removes(const std::string& channel) const;
+  // Whether something that was put has still to be told on this channel, or to end it.
+  bool changes(const std::string& channel) const;
 
  private:
   struct State;

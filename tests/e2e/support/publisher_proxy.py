@@ -17,7 +17,9 @@ class PublisherProxy:
         self.path, self.target = path, target
         self.mode, self.requests = "pass", 0
         self.said = []  # (method, channel) of each request
+        self.told = []  # (channel, request) of each POST
         self.held = set()  # methods whose requests wait
+        self.held_text = None  # and those with this in them
         self._listen()
 
     def _listen(self):
@@ -43,7 +45,10 @@ class PublisherProxy:
                 self.requests += 1
                 if head := HEAD.match(data):
                     self.said.append((head[1].decode(), head[2].decode()))
-                while self.mode == "hang" or head and head[1].decode() in self.held:
+                    if head[1] == b"POST":
+                        self.told.append((head[2].decode(), data))
+                while (self.mode == "hang" or head and head[1].decode() in self.held
+                       or self.held_text is not None and self.held_text in data):
                     time.sleep(0.02)
                 if self.mode == "away":
                     return
@@ -78,6 +83,7 @@ def between_publisher(stack):
     finally:
         proxy.mode = "pass"
         proxy.held.clear()
+        proxy.held_text = None
         stack.nginx.stop()
         proxy.close()
         for left in (path, own):

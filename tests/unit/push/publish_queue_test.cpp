@@ -45,19 +45,19 @@ TEST_F(PublishQueueTest, TheNewestStateWinsAndTypesAddUp) {
   EXPECT_FALSE(queue.next(clock.now()));
 }
 
-TEST_F(PublishQueueTest, ARemovalIsKnownUntilItIsDoneOrOverruled) {
+TEST_F(PublishQueueTest, WhatChangesAChannelIsKnownUntilItIsDone) {
+  queue.put({PublishJob::Kind::ask, "x", {}, {}, {}});
+  EXPECT_FALSE(queue.changes("x"));
   queue.put(publish("x", DataType::email, "1"));
-  EXPECT_FALSE(queue.removes("x"));
-  queue.put({PublishJob::Kind::remove, "x", {}, {}, {}});
   queue.put({PublishJob::Kind::remove, "y", {}, {}, {}});
-  EXPECT_TRUE(queue.removes("x") && queue.removes("y"));
-  EXPECT_FALSE(queue.removes("z"));
+  EXPECT_TRUE(queue.changes("x") && queue.changes("y"));
+  EXPECT_FALSE(queue.changes("z"));
   ASSERT_TRUE(queue.next(clock.now()));
-  EXPECT_TRUE(queue.removes("x"));
+  EXPECT_TRUE(queue.changes("x"));
   queue.done();
-  EXPECT_FALSE(queue.removes("x"));
+  EXPECT_FALSE(queue.changes("x"));
+  // What is told behind a removal overrules it.
   queue.put(publish("y", DataType::email, "1"));
-  EXPECT_FALSE(queue.removes("y"));
   EXPECT_EQ(queue.next(clock.now())->kind, PublishJob::Kind::publish);
 }
 
