@@ -256,6 +256,7 @@ TEST_F(ShardTest, ASessionThatHasShownItsCredentialsFindsTheOpenAccount) {
 }
 
 TEST_F(ShardTest, AKeyTakenWhileCredentialsAreTriedIsNotGivenAway) {
+  imapd->control("on AUTHENTICATE do delay 1000");  // a fast one would be signed in by now
   auto trying = start(shard->sign_in(key_of("alice"), credentials_of("bob", "secret"), ""));
   auto alice = resume("alice", "new");
   ASSERT_TRUE(pump_until([&] { return trying->has_value(); }));
@@ -264,6 +265,7 @@ TEST_F(ShardTest, AKeyTakenWhileCredentialsAreTriedIsNotGivenAway) {
 }
 
 TEST_F(ShardTest, CredentialsTriedBesideASessionThatOpensTheAccount) {
+  imapd->control("on AUTHENTICATE do delay 1000");
   auto trying = start(shard->sign_in(key_of("alice"), credentials_of("alice", "new"), ""));
   auto by_session = resume("alice", "old");
   ASSERT_TRUE(pump_until([&] { return trying->has_value(); }));
