@@ -8,6 +8,8 @@
 //   deliver USER MAILBOX [N] [FLAG...] N generated messages (1), from outside; answers OK and the last UID
 //   flag USER MAILBOX UIDS +|-FLAG...  flags from outside; UIDS is a set or *
 //   expunge USER MAILBOX UIDS          from outside
+//   copy USER MAILBOX UIDS TARGET      from outside, with flags, EMAILID and X-GUID; answers OK and the last UID
+//   move USER MAILBOX UIDS TARGET [expunged_first]      the same, and gone from the first; told in that order
 //   roll_uidvalidity USER MAILBOX      new UIDVALIDITY; UID n now names the message that was n + 1
 //   highestmodseq USER MAILBOX N       sets it, backwards too
 //   rights USER MAILBOX LETTERS        what MYRIGHTS tells from now on; nothing is refused by them
@@ -107,8 +109,9 @@ std::string Server::control(std::string_view line) {
     drop_literal_ = to_number(rest);
     return "OK";
   }
-  for (std::string_view known : {"deliver", "flag", "expunge", "roll_uidvalidity", "highestmodseq", "create",
-                                 "delete", "rename", "mailbox", "rights", "special_use"})
+  for (std::string_view known :
+       {"deliver", "flag", "expunge", "copy", "move", "roll_uidvalidity", "highestmodseq", "create", "delete",
+        "rename", "mailbox", "rights", "special_use"})
     if (verb == known) return mailbox_control(verb, rest);
   return misc_control(verb, rest);
 }
@@ -241,6 +244,25 @@ std::string Server::mailbox_control(std::string_view verb, std::string_view rest
   if (verb == "expunge") {
     store_.expunge(*mailbox, uids, nullptr);
     return fmt::format("OK {}", uids.size());
+  }
+  if (verb == "copy" || verb == "move") {
+    auto last = cursor.rest();
+    Mailbox* target = store_.find(*user, next_word(last));
+    if (target == nullptr) return error("no such target");
+    std::vector<Message> messages;
+    for (std::uint32_t uid : uids) {
+      messages.push_back(*mailbox->find(uid));
+      std::uint64_t flags = 0;
+      for (auto flag : words(mailbox->flag_names(messages.back().flags)))
+        flags |= target->flag_bit(flag, true);
+      messages.back().flags = flags;
+    }
+    const bool expunged_first = last == "expunged_first";
+    if (verb == "move" && expunged_first) store_.expunge(*mailbox, uids, nullptr);
+    std::uint32_t uid = 0;
+    for (auto& message : messages) uid = store_.add(*target, std::move(message), nullptr).uid;
+    if (verb == "move" && !expunged_first) store_.expunge(*mailbox, uids, nullptr);
+    return fmt::format("OK {}", uid);
   }
   for (std::uint32_t uid : uids) {
     Message* message = mailbox->find_writable(uid);
