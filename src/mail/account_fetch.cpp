@@ -103,7 +103,7 @@ void take_fetched(MessageSource& source, imap::FetchData& data) {
 
 std::string first_items(const FetchPlan& plan, const imap::CapabilitySet& capabilities, bool threads_known) {
   using imap::Capability;
-  std::string items = "UID FLAGS INTERNALDATE RFC822.SIZE";
+  auto items = index_items(capabilities);
   if (plan.body_structure) items += " BODYSTRUCTURE";
   if (plan.preview && capabilities.has(Capability::preview)) items += " PREVIEW";
   auto fields = plan.header_fields;

@@ -13,8 +13,6 @@ namespace {
 constexpr int sync_rounds_max = 8;
 // How long filling an index waits for requests to end. One that needs it fills it without waiting.
 constexpr Duration fill_wait_max = std::chrono::seconds(5);
-constexpr std::string_view index_items = "(UID FLAGS INTERNALDATE RFC822.SIZE)";
-constexpr std::string_view index_items_with_modseq = "(UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ)";
 
 }  // namespace
 
@@ -183,7 +181,7 @@ io::Task<Result<>> Account::list_messages(session::Lease& lease, ViewPtr view, c
     bool beyond = false;  // more than the server counts
     std::vector<imap::FetchData> all;
     imap::CommandBuilder fetch("UID FETCH", capabilities);
-    fetch.raw(" 1:* ").raw(index_items).expect(imap::Expect::fetch);
+    fetch.raw(" 1:* (" + index_items(capabilities) + ")").expect(imap::Expect::fetch);
     UidList uids;
     auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {
       auto* data = std::get_if<imap::FetchResponse>(&response);
@@ -260,7 +258,7 @@ io::Task<Result<Freshness>> Account::fill(ViewPtr view) {
       // Nearly all are missing in a cold mailbox: a range says it in a few octets.
       imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
       fetch.sp().set(imap::UidSet::range(first, last)).sp().expect(imap::Expect::fetch);
-      fetch.raw(view->told_modseq() != 0 ? index_items_with_modseq : index_items);
+      fetch.raw("(" + index_items(lease.capabilities()) + (view->told_modseq() != 0 ? " MODSEQ)" : ")"));
       const auto uid_validity = view->uid_validity();
       auto done = co_await run_fetch(lease, fetch);
       // What the server leaves out is about to be expunged, or it can't read it: not asked for again and again.

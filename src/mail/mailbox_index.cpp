@@ -62,6 +62,7 @@ void MailboxIndex::clear() {
   entries_ = {};
   keyword_table_ = {};
   overflow_ = {};
+  identities_.clear();
   listed_ = false;
   unknown_ = deleted_ = unread_ = 0;
 }
@@ -95,7 +96,8 @@ void MailboxIndex::set_uids(const std::vector<std::uint32_t>& ascending) {
     if (old != entries_.end() && old->uid == uid)
       next.push_back(*old);
     else
-      next.push_back(MessageEntry{.uid = uid, .size = 0, .received = 0, .flags = 0, .thread = 0});
+      next.push_back(
+          MessageEntry{.uid = uid, .size = 0, .received = 0, .flags = 0, .thread = 0, .identity = {}});
   }
   entries_ = std::move(next);
   listed_ = true;
@@ -106,7 +108,8 @@ void MailboxIndex::set_uids(const std::vector<std::uint32_t>& ascending) {
 
 void MailboxIndex::append_uid(std::uint32_t uid) {
   if (uid <= largest_uid()) return;
-  entries_.push_back(MessageEntry{.uid = uid, .size = 0, .received = 0, .flags = 0, .thread = 0});
+  entries_.push_back(
+      MessageEntry{.uid = uid, .size = 0, .received = 0, .flags = 0, .thread = 0, .identity = {}});
   count(entries_.back(), 1);
 }
 
@@ -168,12 +171,45 @@ MailboxIndex::Change MailboxIndex::apply(std::uint32_t uid, const imap::FetchDat
         std::min<std::uint64_t>(*data.size, std::numeric_limits<std::uint32_t>::max()));
   if (data.internal_date) entry->received = *data.internal_date;
   if (data.flags) entry->flags = flag_bits(uid, *data.flags) | (entry->flags & MessageEntry::own_mask);
+  if (const auto identity = identity_of(data); identity.is_known()) take_identity(*entry, identity);
   // Known is what has all three at once (they are always asked for together).
   if (data.flags && data.size && data.internal_date) entry->flags |= MessageEntry::known;
   count(*entry, 1);
   if (!before.is_known() && entry->is_known()) return Change::filled;
   auto overflow_after = overflow_.contains(uid) ? overflow_.at(uid) : std::vector<std::uint32_t>{};
   return before.flags != entry->flags || overflow_before != overflow_after ? Change::flags : Change::none;
+}
+
+// One that a server tells otherwise the next time is none.
+void MailboxIndex::take_identity(MessageEntry& entry, const Identity& identity) {
+  if (entry.identity == identity) return;
+  if (entry.identity.is_known()) {
+    entry.identity = {};
+    return;
+  }
+  entry.identity = identity;
+  if (!identities_.is_made()) return;
+  if (identities_.has_room())
+    identities_.add(identity, entry.uid);
+  else
+    identities_.clear();
+}
+
+MailboxIndex::Identified MailboxIndex::identified(const Identity& identity) const {
+  Identified found;
+  if (!identity.is_known() || entries_.empty()) return found;
+  if (!identities_.is_made()) {
+    identities_.make(entries_.size());
+    for (const auto& entry : entries_)
+      if (entry.identity.is_known()) identities_.add(entry.identity, entry.uid);
+  }
+  identities_.each(identity, [&](std::uint32_t uid) {
+    const auto* entry = find(uid);
+    if (entry == nullptr || entry == found.entry || entry->identity != identity) return;
+    found.several = found.several || found.entry != nullptr;
+    if (found.entry == nullptr || uid < found.entry->uid) found.entry = entry;
+  });
+  return found;
 }
 
 bool MailboxIndex::set_deleted(std::uint32_t uid) {
@@ -242,7 +278,8 @@ std::uint32_t MailboxIndex::first_unknown() const {
 }
 
 std::size_t MailboxIndex::memory_bytes() const {
-  return entries_.capacity() * sizeof(MessageEntry) + keyword_table_.size() * 96 + overflow_.size() * 80;
+  return entries_.capacity() * sizeof(MessageEntry) + keyword_table_.size() * 96 + overflow_.size() * 80 +
+         identities_.memory_bytes();
 }
 
 }  // namespace postern::mail

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "postern/imap/types.hpp"
+#include "postern/mail/identity.hpp"
 #include "postern/mail/ids.hpp"
 #include "postern/mail/keywords.hpp"
 
@@ -56,6 +57,7 @@ struct MessageEntry {
   std::int64_t received = 0;  // INTERNALDATE, Unix seconds
   std::uint64_t flags = 0;
   ThreadKey thread = 0;  // 0: not known
+  Identity identity;     // as FETCH has told it of this UID
 
   bool is_known() const { return (flags & known) != 0; }
   bool is_deleted() const { return (flags & deleted) != 0; }
@@ -73,6 +75,12 @@ class MailboxIndex {
   const std::vector<MessageEntry>& entries() const { return entries_; }
   const MessageEntry* find(std::uint32_t uid) const;
   const MessageEntry* at_seq(std::uint32_t seq) const;
+  // The message of that identity, the lowest UID where several have it; null: none, as far as is known.
+  struct Identified {
+    const MessageEntry* entry = nullptr;
+    bool several = false;
+  };
+  Identified identified(const Identity& identity) const;
   std::uint32_t largest_uid() const { return entries_.empty() ? 0 : entries_.back().uid; }
 
   // The complete list, ascending. Keeps what is known of those that stay.
@@ -114,10 +122,12 @@ class MailboxIndex {
   void count(const MessageEntry& entry, int sign);
   MessageEntry* find_mutable(std::uint32_t uid);
   std::uint64_t flag_bits(std::uint32_t uid, const imap::Flags& flags);
+  void take_identity(MessageEntry& entry, const Identity& identity);
 
   std::vector<MessageEntry> entries_;
   KeywordTable keyword_table_;
   std::unordered_map<std::uint32_t, std::vector<std::uint32_t>> overflow_;
+  mutable IdentityTable identities_;
   bool listed_ = false;
   std::size_t unknown_ = 0, deleted_ = 0, unread_ = 0;
 };
