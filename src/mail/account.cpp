@@ -254,6 +254,7 @@ void Account::evict_views() {
   kept_.clear();
   merged_.clear();
   kept_lists_.clear();
+  departures_.clear();
   for (auto it = views_.begin(); it != views_.end();) {
     if (it->second.use_count() > 1 || filling_.contains(it->first) || syncing_.contains(it->first)) {
       ++it;

@@ -35,6 +35,11 @@ void Account::note_listed(const MailboxView& view, const FetchPlan& plan, std::s
 }
 
 io::Task<Result<>> Account::sync_arrivals(session::Lease& lease, ViewPtr view) {
+  // Whose they are is decided as they come.
+  if (!personal_ && !identity_item(lease.capabilities()).empty() && may_join_arrivals(*view)) {
+    auto asked = co_await need_namespace(lease);
+    if (!asked && is_lost(asked.error())) co_return asked;
+  }
   const auto arrived = view->exists() - view->index().size();
   // Taken out meanwhile: where a server fails at it, for one message perhaps, the index's own items are asked for.
   auto listed =
@@ -69,8 +74,15 @@ io::Task<Result<>> Account::fetch_arrivals(session::Lease& lease, ViewPtr view, 
     take_fetched(source, answer->data);
   });
   if (!fetched) co_return fetched;
-  for (auto& [uid, source] : sources)
+  for (auto& [uid, source] : sources) {
+    // It has turned out to be an Email of before, and its thread with it.
+    if (const auto id = id_of(source.place); id != source.id) {
+      const auto* entry = view->index().find(uid);
+      if (entry != nullptr && entry->thread != 0) source.thread = 0;
+      source.id = id;
+    }
     if (view->uid_validity() == uid_validity) keep_arrival(*view, plan, std::move(source));
+  }
   co_return Result<>{};
 }
 

@@ -190,10 +190,12 @@ void Account::on_message_arrived(MailboxView& view, std::uint32_t uid) {
   // What we have put there has been told, and what we have moved there is an Email of before.
   const auto* entry = view.index().find(uid);
   const bool told = expected_.erase({view.key(), uid}) > 0;
-  if (!told && !origin_of_.contains(place))
-    tell_arrived(place, entry != nullptr ? entry->thread : 0);
-  else if (is_shared(id_of(place)))
+  if (!told && !origin_of_.contains(place)) {
+    if (entry == nullptr || !join_arrival(view, *entry))
+      tell_arrived(place, entry != nullptr ? entry->thread : 0);
+  } else if (is_shared(id_of(place))) {
     tell_email(ChangeKind::updated, id_of(place));  // its keywords may be others here
+  }
   note_counts(view);
 }
 
@@ -204,6 +206,11 @@ void Account::on_message_changed(MailboxView& view, std::uint32_t uid) {
 
 void Account::on_message_filled(MailboxView& view, std::uint32_t uid, bool changed) {
   const auto id = id_of(Place{view.key(), view.uid_validity(), uid});
+  // It has come as an Email of its own.
+  if (const auto* entry = view.index().find(uid); entry != nullptr && !departures_.empty())
+    if (const auto left = departures_.find(entry->identity);
+        left != departures_.end() && !left->second.ambiguous)
+      departures_.erase(left);
   // The keywords of an Email in several mailboxes are those of all copies that are known.
   if (changed || is_shared(id)) tell_email(ChangeKind::updated, id);
 }
@@ -212,7 +219,7 @@ void Account::on_message_hidden(MailboxView& view, std::uint32_t uid) {
   const Place place{view.key(), view.uid_validity(), uid};
   const auto* entry = view.index().find(uid);
   const auto thread = entry != nullptr ? entry->thread : 0;
-  if (const auto moving = moving_.find(place); moving != moving_.end())
+  if (const auto moving = moving_.find(place); moving != moving_.end() && !is_elsewhere(id_of(place), place))
     moving->second = thread;
   else if (!moved_from_.contains(place))
     tell_left(place, thread);
@@ -231,10 +238,11 @@ void Account::on_message_shown(MailboxView& view, std::uint32_t uid) {
 
 void Account::on_message_gone(MailboxView& view, const MessageEntry& message) {
   const Place place{view.key(), view.uid_validity(), message.uid};
-  if (const auto moving = moving_.find(place); moving != moving_.end())
+  if (const auto moving = moving_.find(place); moving != moving_.end() && !is_elsewhere(id_of(place), place))
     moving->second = message.thread;
   else if (!message.is_deleted() && !moved_from_.contains(place))
     tell_left(place, message.thread);
+  note_departure(view, message);
   forget_place(place);
   note_counts(view);
 }
@@ -297,6 +305,7 @@ void Account::on_reset(MailboxView& view) {
   context_.loop.logger().info("UIDVALIDITY changed", {{"mailbox", view.encoded_name()}});
   lose_track();
   forget_expected(view.key());
+  forget_departures(view.key());
   baselines_[view.key()] = Baseline{};
   baselines_[view.key()].unknown = true;
   note_counts(view);

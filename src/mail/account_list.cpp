@@ -164,9 +164,16 @@ io::Task<Result<>> Account::ask_namespace(session::Lease& lease, const std::vect
           if (spaces == nullptr || spaces->personal.empty()) return;
           personal.prefix = spaces->personal.front().prefix;
           personal.separator = spaces->personal.front().separator.value_or('\0');
+          personal.told = true;
+          personal.others.clear();
+          for (const auto* group : {&spaces->personal, &spaces->other_users, &spaces->shared})
+            for (const auto& space : *group)
+              if (&space != &spaces->personal.front()) personal.others.push_back(space.prefix);
         },
         refusal);
     if (!asked && !is_no(asked)) co_return asked;
+  } else {
+    personal.told = true;  // there is but one
   }
   personal_ = std::move(personal);
   co_return Result<>{};

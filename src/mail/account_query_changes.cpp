@@ -58,7 +58,8 @@ std::size_t Account::Ranked::memory_bytes() const {
 }
 
 std::size_t Account::kept_bytes() const {
-  std::size_t bytes = log_.memory_bytes() + kept_lists_.memory_bytes();
+  std::size_t bytes = log_.memory_bytes() + kept_lists_.memory_bytes() +
+                      departures_.size() * (sizeof(Identity) + sizeof(Departure) + 2 * sizeof(void*));
   for (const auto& [signature, places] : merged_)
     bytes += signature.size() + places->capacity() * sizeof(Place);
   for (const auto& kept : kept_) bytes += sizeof(kept) + kept.signature.size() + kept.ranked.memory_bytes();

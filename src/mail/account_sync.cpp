@@ -203,12 +203,14 @@ io::Task<Result<>> Account::list_messages(session::Lease& lease, ViewPtr view, c
   UidList order, deleted;
   auto list_command = sorted ? sort_command(*cold_sort, capabilities) : search_all_command(capabilities);
   if (!list_command) co_return fail(std::move(list_command.error()));
+  const bool may_join = !sorted && !identity_item(capabilities).empty();
+  const auto end = may_join ? end_of_known(*view) : UINT32_MAX;
   const auto take_list = [&](imap::Response& response) {
     if (auto* numbers = std::get_if<imap::SortResponse>(&response); sorted && numbers != nullptr) {
       order = std::move(numbers->numbers);
-      view->take_uid_list(order);
+      view->take_uid_list(order, end);
     } else if (auto found = search_result(response); !sorted && found) {
-      view->take_uid_list(std::move(*found));
+      view->take_uid_list(std::move(*found), end);
     }
   };
   auto deleted_command = search_deleted_command(capabilities);
@@ -226,8 +228,14 @@ io::Task<Result<>> Account::list_messages(session::Lease& lease, ViewPtr view, c
 }
 
 io::Task<Result<>> Account::sync_flags(session::Lease& lease, ViewPtr view, std::uint64_t changed_since) {
+  auto last = std::string("*");
+  // What is new is to come as an arrival, with all that is known of one.
+  if (!identity_item(lease.capabilities()).empty() && may_join_arrivals(*view)) {
+    if (view->index().entries().empty()) co_return Result<>{};
+    last = std::to_string(view->index().largest_uid());
+  }
   imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
-  fetch.raw(" 1:* (UID FLAGS)").expect(imap::Expect::fetch);
+  fetch.raw(" 1:" + last + " (UID FLAGS)").expect(imap::Expect::fetch);
   if (changed_since != 0) fetch.raw(" (CHANGEDSINCE " + std::to_string(changed_since) + ")");
   co_return co_await run(lease, fetch);
 }

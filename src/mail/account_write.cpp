@@ -323,7 +323,12 @@ io::Task<> Account::expunge_messages(session::Lease& lease, std::vector<Part*> p
         done = fail(session::Errc::connection_lost);
     }
     if (!done) fail_all(those, done.error(), refusal);
-    for (auto* part : those) part->placed = part->placed || done.has_value();
+    std::vector<Place> destroyed;
+    for (auto* part : those) {
+      part->placed = part->placed || done.has_value();
+      if (part->change->update == nullptr) destroyed.push_back(part->place);
+    }
+    forget_departures(destroyed);
     find_lost(those, moved_from_);
   }
 }

@@ -44,11 +44,12 @@ void MailboxView::evict() {
 
 // --- Lists and syncs ---
 
-void MailboxView::take_uid_list(UidList uids) {
+void MailboxView::take_uid_list(UidList uids, std::uint32_t end) {
   std::sort(uids.begin(), uids.end());
   uids.erase(std::unique(uids.begin(), uids.end()), uids.end());
   // What the server hasn't announced by EXISTS has no sequence number yet: it comes as an arrival.
   if (uids.size() > exists_) uids.resize(exists_);
+  uids.erase(std::lower_bound(uids.begin(), uids.end(), end), uids.end());
   const bool first = !index_.listed();
   if (!first) {
     UidList gone;

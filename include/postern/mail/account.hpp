@@ -273,6 +273,33 @@ class Account final : public Mailstore,
   void forget_place(const Place& place);
   void settle_places(const MailboxView& view);
 
+  // --- account_identity.cpp: Emails that other programs move and copy ---
+  struct Departure {  // a message that has left a mailbox, and was nowhere else
+    EmailKey id;
+    Place from;
+    ThreadKey thread = 0;  // 0: it was never known
+    std::uint32_t size = 0;
+    std::int64_t received = 0;
+    bool ambiguous = false;
+  };
+  struct Joining {
+    EmailKey id;
+    ThreadKey thread = 0;
+    bool is_elsewhere = false;
+  };
+  static bool may_hold_joined(const Mailbox& mailbox);
+  static bool is_identified(const MailboxView& view);
+  bool is_personal(const Mailbox& mailbox) const;
+  bool may_join_arrivals(const MailboxView& view) const;
+  // Where in a list of the mailbox those begin that are told as new, and could be Emails of before.
+  std::uint32_t end_of_known(const MailboxView& view) const;
+  void note_departure(const MailboxView& view, const MessageEntry& message);
+  void forget_departures(const std::vector<Place>& from);
+  void forget_departures(MailboxKey mailbox);
+  std::optional<Joining> email_of_arrival(const MailboxView& view, const MessageEntry& entry) const;
+  // True: it is an Email of before, which has been told.
+  bool join_arrival(MailboxView& view, const MessageEntry& entry);
+
   // --- account_sync.cpp: views made right ---
   // Selected, heard and in step with the server; `cold_sort` makes a cold view's list by that SORT. Stale if
   // the server can't be reached, and the view is as it was then.
@@ -672,9 +699,10 @@ class Account final : public Mailstore,
   // left, with the ids they had there.
   std::unordered_map<Place, std::optional<ThreadKey>, PlaceHash> moving_;
   std::shared_ptr<io::Event> move_ended_;  // of any of these; where somebody waits for one
-  std::unordered_map<Place, EmailKey, PlaceHash> moved_from_;  // moved_from_max
-  std::unordered_map<Place, EmailKey, PlaceHash> gone_from_;   // of which Emails places were, likewise
-  std::vector<KeptResult> kept_;                               // kept_results_max, the latest behind
+  std::unordered_map<Place, EmailKey, PlaceHash> moved_from_;         // moved_from_max
+  std::unordered_map<Place, EmailKey, PlaceHash> gone_from_;          // of which Emails places were, likewise
+  std::unordered_map<Identity, Departure, IdentityHash> departures_;  // departures_max
+  std::vector<KeptResult> kept_;                                      // kept_results_max, the latest behind
   std::vector<std::pair<std::string, std::shared_ptr<const std::vector<Place>>>>
       merged_;                                             // merged_results_max
   std::uint64_t places_version_ = 0;                       // grows with every record of places

@@ -62,8 +62,10 @@ struct Mailbox {
 
 // Whose list it is.
 struct PersonalNamespace {
-  std::string prefix;  // "INBOX." on servers that keep all under INBOX
-  char separator = 0;  // 0: no hierarchy
+  std::string prefix;                    // "INBOX." on servers that keep all under INBOX
+  char separator = 0;                    // 0: no hierarchy
+  bool told = false;                     // by the server, or there is nothing to tell
+  std::vector<std::string> others = {};  // prefixes of all other namespaces
 };
 
 // Sorts by name and gives each its name, parent, role and place among the others from what the server has told of it:

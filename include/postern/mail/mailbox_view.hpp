@@ -102,7 +102,9 @@ class MailboxView final : public session::MailboxObserver {
   // has changed since. 0: nobody knows any.
   void set_told_modseq(std::uint64_t modseq) { told_modseq_ = modseq; }
   std::uint64_t told_modseq() const { return told_modseq_; }
-  void take_uid_list(UidList uids);        // answer to a SORT or SEARCH of all, any order
+  // Answer to a SORT or SEARCH of all, any order. What is at `end` or behind it is left to come as arrivals, which are
+  // known when they are told.
+  void take_uid_list(UidList uids, std::uint32_t end = UINT32_MAX);
   void take_deleted(const UidList& uids);  // answer to SEARCH DELETED: hidden
   void sync_finished(SyncNeed what);
   // The server leaves these out of a completed FETCH: known from now on, as far as they are.
