@@ -154,6 +154,7 @@ struct RandomChangesTest : AccountTierTest {
   std::mt19937 random{};
   unsigned lost = 0;  // cannotCalculateChanges
   std::string trace;  // of what happened and was told, since the last time that all was equal
+  std::map<std::string, std::string> subjects;  // by id, for good
 
   std::string control(const std::string& line) {
     trace += "\n" + line;
@@ -170,6 +171,8 @@ struct RandomChangesTest : AccountTierTest {
       auto keywords = *item.keywords;
       std::sort(keywords.begin(), keywords.end());
       client.emails[email_id(item.id)] = {keywords, *item.mailboxes};
+      const auto& text = item.fragment->bytes;
+      EXPECT_EQ(subjects.try_emplace(email_id(item.id), text).first->second, text) << trace;
     }
   }
   Client everything() {
@@ -219,6 +222,19 @@ struct RandomChangesTest : AccountTierTest {
     }
     return outcomes ? outcomes->front() : SetOutcome{};
   }
+  // Each message that the server shows is in one Email, once.
+  std::size_t places(const Client& client) {
+    std::size_t sum = 0;
+    for (const auto& [id, email] : client.emails) sum += email.second.size();
+    return sum;
+  }
+  std::size_t messages() {
+    const auto all = imapd->control("messages alice");
+    std::size_t sum = 0;
+    for (auto at = all.find("\"flags\":"); at != std::string::npos; at = all.find("\"flags\":", at + 1))
+      sum += all.substr(at, all.find('}', at) - at).find("Deleted") == std::string::npos ? 1u : 0u;
+    return sum;
+  }
   static std::string difference(const Client& told, const Client& now) {
     std::string text;
     const auto say = [&text](const std::string& who, const auto& item) {
@@ -236,7 +252,7 @@ struct RandomChangesTest : AccountTierTest {
     static const std::vector<std::string> names{"INBOX", "Archive", "Sent", "Junk"};
     const auto& name = names[random() % names.size()];
     const auto some_uid = std::to_string(1 + random() % 25);
-    switch (random() % 10) {
+    switch (random() % 13) {
       case 0: control("deliver alice " + name + " 2"); break;
       case 1: control("expunge alice " + name + " " + some_uid); break;
       case 2: control("flag alice " + name + " " + some_uid + " +\\Flagged"); break;
@@ -270,6 +286,11 @@ struct RandomChangesTest : AccountTierTest {
         trace += outcome.done ? "" : " FAILED " + outcome.error_type;
         break;
       }
+      case 10:  // by another program
+        control("move alice " + name + " " + some_uid + " " + names[random() % names.size()] +
+                (random() % 2 ? " expunged_first" : ""));
+        break;
+      case 11: control("copy alice " + name + " " + some_uid + " " + names[random() % names.size()]); break;
       default:
         const bool evict = random() % 4 == 0;
         trace += evict ? "\nevict" : "\nlater";
@@ -296,8 +317,9 @@ TEST_P(RandomChangesTest, WhatIsToldMakesTheNewOutOfTheOld) {
     const bool same = pump_until([&] {
       clock.advance(31s);
       sync(client);
+      fragments.clear();
       now = everything();
-      return client.emails == now.emails;
+      return client.emails == now.emails && places(now) == messages();
     });
     ASSERT_TRUE(same) << difference(client, now) << trace;
     trace.clear();
