@@ -260,6 +260,50 @@ def test_one_email_in_several_mailboxes(client, imap):
     told(state, destroyed=[target["id"]])
 
 
+def test_moves_and_copies_of_another_client(client, imap):
+    """Where the server tells which message is which (Dovecot, Cyrus), the Email stays the one it was."""
+    capabilities = imap.imap.capability()[1][0]
+    identified = b"QRESYNC" in capabilities
+    moves = b"MOVE" in capabilities.split()
+    moved, copied = newest(client)[:2]
+    message_ids = [email["messageId"][0] for email in (moved, copied)]
+    inbox, archive = (client.mailbox(role) for role in ("inbox", "archive"))
+    # Both mailboxes have been looked into, with all that is in them.
+    for mailbox in (archive, inbox):
+        client.call("Email/query", filter={"inMailbox": mailbox["id"], "minSize": 1})
+    state = client.call("Email/get", ids=[])["state"]
+    imap.imap.select("INBOX")
+    uids = [imap.imap.uid("SEARCH", "HEADER", "Message-ID", f'"{one}"')[1][0].split()[0].decode()
+            for one in message_ids]
+    target = imap.server.mailbox_name("Archive")
+    if moves:
+        assert imap.imap.uid("MOVE", uids[0], target)[0] == "OK"
+    else:
+        imap.imap.uid("COPY", uids[0], target)
+        imap.imap.uid("STORE", uids[0], "+FLAGS", "(\\Deleted)")
+        imap.imap.uid("EXPUNGE", uids[0])
+    assert imap.imap.uid("COPY", uids[1], target)[0] == "OK"
+    # By when Postern has heard of it, the list of mailboxes has it as well.
+    deadline = time.monotonic() + 60
+    while client.mailbox("archive")["totalEmails"] < archive["totalEmails"] + 2 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    while client.mailbox("inbox")["totalEmails"] >= inbox["totalEmails"] and time.monotonic() < deadline:
+        time.sleep(0.5)
+    arguments = {"accountId": client.account_id, "sinceState": state}
+    (name, changes, _), = client.calls([["Email/changes", arguments, "0"]])
+    if not identified:
+        assert name == "error" or moved["id"] in changes["destroyed"], changes
+        return
+    assert (changes["created"], sorted(changes["updated"]), changes["destroyed"]) == (
+        [], sorted([moved["id"], copied["id"]]), [])
+    assert email(client, moved["id"], "mailboxIds", "threadId") == {
+        "id": moved["id"], "mailboxIds": {archive["id"]: True}, "threadId": moved["threadId"]}
+    assert email(client, copied["id"])["mailboxIds"] == {inbox["id"]: True, archive["id"]: True}
+    assert client.call("Email/set", destroy=[copied["id"]])["destroyed"] == [copied["id"]]
+    assert imap.flags("INBOX", message_ids[1]) is None and imap.flags("Archive", message_ids[1]) is None
+    assert imap.flags("INBOX", message_ids[0]) is None and imap.flags("Archive", message_ids[0]) is not None
+
+
 def test_email_created_in_several_mailboxes(client, imap):
     inbox, archive = client.mailbox("inbox")["id"], client.mailbox("archive")["id"]
     result = client.call("Email/set", create={"new": {
