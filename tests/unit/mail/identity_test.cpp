@@ -333,6 +333,42 @@ TEST_F(IdentityTest, AnotherUidValidityForgetsWhatHasLeft) {
   EXPECT_EQ(subject(ids[2]), "not found");
 }
 
+// A server that says so of two different messages: size and date tell them apart.
+TEST_F(IdentityTest, WhatIsOfAnotherSizeOrDateIsAnotherEmail) {
+  open_both();
+  const auto same = "EMAILID (M" + std::string(14, '0') + "12)";  // ids[2]
+  ASSERT_EQ(ids[2].uid, 18u);
+  imapd->control(
+      "on UID FETCH do before * 6 FETCH (UID 6 FLAGS () INTERNALDATE \"01-Jan-2020 00:00:00 +0000\""
+      " RFC822.SIZE 100 " +
+      same + ")");
+  imapd->deliver("alice", "Archive", "Subject: another\r\n\r\nhello\r\n");
+  ASSERT_TRUE(comes_to(20, 6));
+  EXPECT_THAT(mailboxes_of(ids[2]), ElementsAre(inbox));
+  EXPECT_THAT(page(archive, 0, 20).ids, Not(Contains(ids[2])));
+  EXPECT_THAT(everything(), SizeIs(31));
+}
+
+TEST_F(IdentityTest, ACopyIntoAMailboxThatNobodyHasOpenedIsTwoEmails) {
+  open();
+  imapd->control("copy alice INBOX " + uid(ids[2]) + " Archive");
+  clock.advance(31s);
+  page(archive, 0, 20);
+  idle();
+  EXPECT_THAT(mailboxes_of(ids[2]), ElementsAre(inbox));
+  EXPECT_THAT(everything(), SizeIs(31));
+  // Both are known then to be alike: what is copied further belongs to neither.
+  page(inbox, 0, 20);
+  page(mailbox("Sent"), 0, 20);
+  imapd->control("copy alice INBOX " + uid(ids[2]) + " Sent");
+  ASSERT_TRUE(pump_until([&] {
+    clock.advance(31s);
+    return page(mailbox("Sent")).total == 6;
+  }));
+  EXPECT_THAT(mailboxes_of(ids[2]), ElementsAre(inbox));
+  EXPECT_THAT(everything(), SizeIs(32));
+}
+
 TEST_F(IdentityTest, AServerWithoutIdentitiesHasTwoEmails) {
   options.capabilities = testimapd::capabilities_of("courier");
   open_both();
