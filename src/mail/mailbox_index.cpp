@@ -108,6 +108,8 @@ void MailboxIndex::set_uids(const std::vector<std::uint32_t>& ascending) {
 
 void MailboxIndex::append_uid(std::uint32_t uid) {
   if (uid <= largest_uid()) return;
+  // One more message doesn't double what a large mailbox takes.
+  if (entries_.size() == entries_.capacity()) entries_.reserve(entries_.size() + entries_.size() / 16 + 16);
   entries_.push_back(
       MessageEntry{.uid = uid, .size = 0, .received = 0, .flags = 0, .thread = 0, .identity = {}});
   count(entries_.back(), 1);
