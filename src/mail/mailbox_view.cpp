@@ -31,7 +31,7 @@ void MailboxView::reset() {
   orders_.clear();
   results_.clear();
   modseq_ = told_modseq_ = 0;
-  relist_ = listing_ = false;
+  relist_ = missed_ = listing_ = false;
   resync_ = SyncNeed::none;
   changed();
 }
@@ -49,7 +49,7 @@ void MailboxView::take_uid_list(UidList uids, std::uint32_t end) {
   uids.erase(std::unique(uids.begin(), uids.end()), uids.end());
   // What the server hasn't announced by EXISTS has no sequence number yet: it comes as an arrival.
   if (uids.size() > exists_) uids.resize(exists_);
-  uids.erase(std::lower_bound(uids.begin(), uids.end(), end), uids.end());
+  if (!std::exchange(missed_, false)) uids.erase(std::lower_bound(uids.begin(), uids.end(), end), uids.end());
   const bool first = !index_.listed();
   if (!first) {
     UidList gone;
@@ -89,7 +89,7 @@ void MailboxView::sync_finished(SyncNeed what) {
       break;
     case SyncNeed::arrivals:
       // Asked for everything behind the largest UID, and the count still doesn't fit.
-      if (exists_ > index_.size()) relist_ = true;
+      if (exists_ > index_.size()) relist_ = missed_ = true;
       break;
     case SyncNeed::list:
     case SyncNeed::none: break;

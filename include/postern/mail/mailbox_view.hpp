@@ -103,7 +103,7 @@ class MailboxView final : public session::MailboxObserver {
   void set_told_modseq(std::uint64_t modseq) { told_modseq_ = modseq; }
   std::uint64_t told_modseq() const { return told_modseq_; }
   // Answer to a SORT or SEARCH of all, any order. What is at `end` or behind it is left to come as arrivals, which are
-  // known when they are told.
+  // known when they are told, unless that was tried and they didn't.
   void take_uid_list(UidList uids, std::uint32_t end = UINT32_MAX);
   void take_deleted(const UidList& uids);  // answer to SEARCH DELETED: hidden
   void sync_finished(SyncNeed what);
@@ -190,6 +190,7 @@ class MailboxView final : public session::MailboxObserver {
   bool validity_told_ = false;
   std::uint64_t expunges_ = 0;
   bool relist_ = false;   // the list of UIDs doesn't fit the server's count
+  bool missed_ = false;   // nor after its arrivals were asked for
   bool listing_ = false;  // for the first time
   std::uint64_t thread_counts_version_ = 0;
   ThreadCounts thread_counts_;
