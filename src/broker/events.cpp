@@ -251,6 +251,9 @@ io::Task<Result<push::States>> EventService::states_of_account(EventOwner owner)
 
 // --- Channels ---
 
+EventService::Frontend::Frontend() = default;
+EventService::Frontend::~Frontend() = default;
+
 EventService::Channel* EventService::Frontend::channel(const std::string& id) const {
   const auto it = channels.find(id);
   return it == channels.end() || it->second->listener == 0 ? nullptr : it->second.get();

@@ -124,6 +124,10 @@ class EventService final : private push::WatchPort {
  private:
   class Channel;
   struct Frontend {
+    Frontend();  // where a Channel is known
+    ~Frontend();
+    Frontend(const Frontend&) = delete;
+    Frontend& operator=(const Frontend&) = delete;
     std::unique_ptr<push::Publisher> publisher;
     std::unordered_map<std::string, std::unique_ptr<Channel>> channels;
     Channel* channel(const std::string& id) const;  // null where there is none, or it has ended
