@@ -124,7 +124,8 @@ void Account::expect_in_baseline(MailboxKey target, std::uint32_t uid_validity, 
   auto& [status, modseq, shown, complete, unknown, unseen_known] = found->second;
   shown.add(uid);
   if (status.messages != never_fits) ++status.messages;
-  status.uid_next = status.uid_next == 0 ? 0 : std::max(status.uid_next, uid + 1);
+  // What another program has put before it is still to be told, as new.
+  while (status.uid_next != 0 && shown.contains(status.uid_next)) ++status.uid_next;
   status.highest_modseq = 0;
   unseen_known = false;
 }
