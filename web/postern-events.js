@@ -22,7 +22,7 @@ const REFUSED_ALIKE_MAX = 5; // in a row, of fetch as well
 const FIRST_EVENT_MS = 10_000; // a stream that hasn't opened, or brought its first event, is held back on its way
 const RECONNECT_MS = 5_000; // an EventSource that broke pauses so long at most before it asks anew
 const FIRST_ANSWER_MS = 20_000; // the first poll is answered at once: otherwise nothing gets through at all
-const WAY_AGAIN_MS = 3_600_000; // behind a fallback: what held streams back may have gone
+const WAY_AGAIN_MS = 60_000; // behind a fallback, twice as long behind the next: what held streams back may have gone
 const SILENCE_FACTOR = 2.5; // of the ping interval
 const POLL_PAUSE_MS = 250; // between two polls
 const POLL_SILENCE_MS = 330_000; // a poll that isn't answered for so long is dead: nginx ends one after 300 s
@@ -47,9 +47,7 @@ const environmentOf = (given) => ({
 export class EventParser {
   #rest = "";
   #event = {};
-  constructor(onEvent) {
-    this.onEvent = onEvent;
-  }
+  constructor(onEvent) { this.onEvent = onEvent; }
   push(text) {
     const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
     this.#rest = lines.pop();
@@ -66,8 +64,7 @@ export class EventParser {
     if (colon === 0) return;
     const name = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
-    if (name === "data")
-      this.#event.data = this.#event.data === undefined ? value : `${this.#event.data}\n${value}`;
+    if (name === "data") this.#event.data = this.#event.data === undefined ? value : `${this.#event.data}\n${value}`;
     else if (name === "event") this.#event.type = value;
     else if (name === "id") this.#event.id = value;
   }
@@ -89,6 +86,7 @@ export class PosternEvents extends EventTarget {
   #refusedAlike = 0;
   #way = "eventsource";
   #fellBack = 0; // when that became another one than was wanted
+  #wayAgain = WAY_AGAIN_MS; // and is tried again
   #fresh = false; // the next event is the first behind a connect
   #channel = null;
   #releaseLock = null;
@@ -105,16 +103,12 @@ export class PosternEvents extends EventTarget {
     this.#way = this.#options.way;
   }
 
-  get state() {
-    return this.#state;
-  }
+  get state() { return this.#state; }
   // "eventsource", "fetch", "poll", or "shared" where another tab has the stream.
   get transport() {
     return this.#leading || !this.#channel ? (this.#transport?.name ?? null) : "shared";
   }
-  get states() {
-    return structuredClone(this.#states);
-  }
+  get states() { return structuredClone(this.#states); }
 
   start() {
     if (this.#state !== "stopped") return;
@@ -199,7 +193,7 @@ export class PosternEvents extends EventTarget {
     this.#fresh = true;
     this.#report("connecting");
     if (this.#state !== "connecting") return; // whoever heard of it has stopped, or begun, something
-    if (this.#mayTryAgain()) this.#beginAsAtFirst();
+    if (this.#mayTryAgain()) this.#beginAsAtFirst(2);
     if (this.#way === "eventsource" && !this.#env.EventSource) this.#way = "fetch";
     const open = { eventsource: this.#openEventSource, fetch: this.#openFetch, poll: this.#openPoll }[this.#way];
     this.#transport = open.call(this);
@@ -209,8 +203,9 @@ export class PosternEvents extends EventTarget {
   #fallBack(way) {
     [this.#way, this.#fellBack] = [way, this.#env.now()];
   }
-  #mayTryAgain = () => this.#way !== this.#options.way && this.#env.now() - this.#fellBack > WAY_AGAIN_MS;
-  #beginAsAtFirst() {
+  #mayTryAgain = () => this.#way !== this.#options.way && this.#env.now() - this.#fellBack > this.#wayAgain;
+  #beginAsAtFirst(later = 1) {
+    this.#wayAgain = Math.min(later * this.#wayAgain, 60 * WAY_AGAIN_MS);
     [this.#way, this.#failures] = [this.#options.way, 0];
   }
 
@@ -278,6 +273,11 @@ export class PosternEvents extends EventTarget {
     clearTimeout(this.#heldTimer);
     this.#heldTimer = setTimeout(run, ms);
   }
+  // Of what has opened a ping at least is due: there may be no state to tell.
+  #expectOfOpen(run) {
+    clearTimeout(this.#heldTimer);
+    if (this.#options.ping) this.#expectFirst(1000 * this.#options.ping + FIRST_EVENT_MS, run);
+  }
 
   #address(closeAfter) {
     const url = new URL(this.#options.url, globalThis.location?.href);
@@ -309,7 +309,7 @@ export class PosternEvents extends EventTarget {
       if (!mine()) return;
       // A new one is told all at first; one that came back by itself, what is new.
       if (opened) this.#heard();
-      else this.#expectFirst(FIRST_EVENT_MS, held);
+      else this.#expectOfOpen(held);
       opened = true;
       this.#fresh = true;
       this.#refusedAlike = 0;
@@ -387,6 +387,7 @@ export class PosternEvents extends EventTarget {
         if (!mine()) return;
         if (!response) return this.#retryLater();
         if (!response.body?.getReader) return poll();
+        this.#expectOfOpen(poll);
         const parser = new EventParser((event) => mine() && this.#onStreamEvent(event));
         const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
         for (let first = true; ; first = false) {
