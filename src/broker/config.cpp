@@ -256,6 +256,10 @@ Wrong conflict_in(Config& c) {
       !contact.empty() && !contact.starts_with("mailto:") && !contact.starts_with("https://"))
     return "[webpush] contact must be mailto:ADDRESS or https://...";
   if (c.imap.backoff_min > c.imap.backoff_max) return "[imap] backoff_min is larger than backoff_max";
+  if (c.limits.requests_in_flight < c.jmap.max_concurrent_requests + c.jmap.max_concurrent_upload)
+    return "[limits] requests_in_flight is less than [jmap] max_concurrent_requests and "
+           "max_concurrent_upload "
+           "promise";
   if (c.throttle.delay_min > c.throttle.delay_max) return "[throttle] delay_min is larger than delay_max";
   if (c.throttle.free_failures >= c.throttle.failures_max)
     return "[throttle] free_failures must be smaller than failures_max";

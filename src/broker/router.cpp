@@ -177,6 +177,8 @@ jmap::SessionInfo Router::session_info(const Exchange& exchange, const Identity&
 io::Task<> Router::session_resource(Exchange& exchange) {
   auto identity = co_await authenticate(exchange);
   if (!identity) co_return co_await answer(exchange, std::move(identity.error()));
+  const auto entered = enter(*identity);
+  if (!entered) co_return co_await answer(exchange, entered.error());
   auto& shard = shard_of(identity->key);
   auto features = co_await on_loop(
       shard.loop(), loop_, [account = identity->account.get()]() -> io::Task<Result<jmap::AccountFeatures>> {

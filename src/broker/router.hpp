@@ -145,7 +145,7 @@ class Router {
                                                               std::shared_ptr<limits::Tab> tab);
   static io::Task<Result<std::uint64_t>> measure(mail::Account& account, mail::BlobKey blob,
                                                  mail::Account::BlobOctets octets, limits::Tab& tab);
-  // Granted as a whole, and counted as it is read. For HEAD nothing of a file goes out, and nothing is counted.
+  // Granted as a whole, and counted as it is read. For HEAD nothing of a file goes out.
   static io::Task<Result<std::unique_ptr<mail::BlobReader>>> open_counted(mail::Account& account,
                                                                           mail::BlobKey blob,
                                                                           std::optional<ByteRange> range,

@@ -15,6 +15,8 @@ constexpr ShareLimits delayed_sign_ins{.of_one = 2, .of_all = 8};
 
 namespace {
 
+constexpr std::uint64_t head_octets_expected = 64 * 1024;
+
 bool is_part(const mail::BlobKey& blob) { return !blob.section.empty() || !blob.slices.empty(); }
 
 }  // namespace
@@ -46,15 +48,16 @@ io::Task<Result<limits::Reservation>> Router::grant_download(mail::Account& acco
 }
 
 // What a part has when it is decoded, where more than that was expected, and doesn't fit: read for nothing else, as far
-// as it may still fit. Counts as mail received where it doesn't.
+// as it may still fit. The server is asked for it, so it counts as mail received.
 io::Task<Result<std::uint64_t>> Router::measure(mail::Account& account, mail::BlobKey blob,
                                                 mail::Account::BlobOctets octets, limits::Tab& tab) {
-  const auto fits = [&account](std::uint64_t amount) {
-    return !account.meter().check({.amounts = limits::amount_of(Count::files, amount), .is_estimate = true});
+  const auto fits = [&tab](std::uint64_t amount) {
+    return tab.reserve(Count::files, amount, false, true).has_value();
   };
   if (!fits(octets.least)) co_return octets.expected;
-  auto read = tab.reserve(Count::received, octets.expected, false, true);
+  auto read = tab.reserve(Count::received, octets.encoded, false, true);
   if (!read) co_return octets.expected;
+  read->moved(octets.encoded);
   auto reader = co_await account.open_uncounted_blob(std::move(blob));
   if (!reader) co_return fail(reader.error());
   std::uint64_t measured = 0;
@@ -63,9 +66,7 @@ io::Task<Result<std::uint64_t>> Router::measure(mail::Account& account, mail::Bl
     if (!piece) co_return fail(piece.error());
     if (piece->empty()) break;
     measured += piece->size();
-    if (fits(measured)) continue;
-    read->settle(measured);
-    co_return std::max(measured, octets.expected);
+    if (!fits(measured)) co_return std::max(measured, octets.expected);
   }
   co_return measured;
 }
@@ -120,11 +121,14 @@ io::Task<Result<std::unique_ptr<mail::BlobReader>>> Router::open_counted(mail::A
                                                                          bool head_only) {
   auto reader = co_await account.open_uncounted_blob(blob);
   if (!reader) co_return fail(reader.error());
+  if (head_only && !(*reader)->is_local() && is_part(blob)) {
+    // Read by a few pieces at most, to see whether it is there, which counts as what else is read of messages.
+    auto read = tab->reserve(Count::received, head_octets_expected);
+    if (!read) co_return fail(mail::Errc::over_limit, read.error().encode());
+    co_return std::make_unique<CountedReader>(std::move(*reader), std::move(*read), limits::limit_max);
+  }
   std::optional<std::uint64_t> files;  // where it is known
-  if (head_only && ((*reader)->is_local() || is_part(blob)))
-    files = 0;
-  else if ((*reader)->is_local())
-    files = octets_of_local(**reader, blob, range);
+  if ((*reader)->is_local()) files = head_only ? 0 : octets_of_local(**reader, blob, range);
   auto granted = co_await grant_download(account, std::move(blob), files, std::move(tab));
   if (!granted) co_return fail(granted.error());
   co_return std::make_unique<CountedReader>(std::move(*reader), std::move(*granted),

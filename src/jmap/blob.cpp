@@ -67,6 +67,7 @@ io::Task<Result<ReadRange>> read_range(const CallContext& context, const mail::B
   if (key.is_upload() && known_size && wanted.wants_data() && context.tab) {
     const auto begin = std::min(wanted.offset, *known_size);
     const auto octets = std::min(wanted.length.value_or(*known_size), *known_size - begin);
+    if (octets > data_max) co_return fail(mail::Errc::too_large);
     auto reserved = context.tab->reserve(limits::Count::files, octets);
     if (!reserved) co_return fail(mail::Errc::over_limit, reserved.error().encode());
     granted.emplace(std::move(*reserved));

@@ -207,8 +207,11 @@ std::uint64_t Meter::most(Limit limit, bool small, std::int64_t now) const {
 std::optional<std::int64_t> Meter::free_at(Limit limit, bool small, std::uint64_t amount,
                                            std::int64_t now) const {
   const auto until = extra_until_.load(std::memory_order_relaxed);
-  return free_while(windows_, limit, {most(limit, small, now), most(limit, small, until), until}, amount,
-                    now);
+  const Allowed allowed{most(limit, small, now), most(limit, small, until), until};
+  const auto free = free_while(windows_, limit, allowed, amount, now);
+  const auto used = windows_.used(limit, now);
+  const bool fits_settled = used - std::min(used, under_way(limit)) + amount <= allowed.now;
+  return free && fits_settled ? std::min(*free, now + settled_seconds) : free;
 }
 
 // `counted`: the amounts are in the windows already.
@@ -242,9 +245,6 @@ Refusal Meter::refusal(Limit limit, const Charge& charge, std::int64_t now) cons
   refusal.used = windows_.used(limit, now);
   refusal.asked = amount_for(limit, charge.amounts);
   refusal.free_at = free_at(limit, charge.small, refusal.asked, now);
-  const auto settled = refusal.used - std::min(refusal.used, under_way(limit));
-  if (refusal.free_at && settled + refusal.asked <= most(limit, charge.small, now))
-    refusal.free_at = std::min(*refusal.free_at, now + settled_seconds);
   if (!charge.is_estimate) count_refusal(limit);
   return refusal;
 }
@@ -307,7 +307,7 @@ void Meter::finish(const Reservation& reservation, const Amounts& amounts) {
     if (amounts[i] > reserved[i]) more[i] = amounts[i] - reserved[i];
     if (amounts[i] < reserved[i]) less[i] = reserved[i] - amounts[i];
     count_moved(static_cast<Count>(i), amounts[i]);
-    reserved_[i].fetch_sub(reservation.reserved_[i], std::memory_order_relaxed);
+    reserved_[i].fetch_sub(reserved[i], std::memory_order_relaxed);
   }
   windows_.add(more, now());
   windows_.take_back(less, reservation.at_);
@@ -375,6 +375,7 @@ void Meter::set_terms(const store::UsageTerms& terms, const Plan& plan, std::uin
 
 void Meter::clear() {
   ++resets_;
+  for (auto& reserved : reserved_) reserved = 0;
   windows_.clear();
 }
 

@@ -76,13 +76,13 @@ io::Task<Result<Account::BlobOctets>> Account::blob_octets(BlobKey blob) {
   const auto* entry = visible_entry(*view, place);
   if (entry == nullptr) co_return fail(Errc::not_found);
   const auto& structure = sources[place.uid].body_structure;
-  const BlobOctets whole{entry->size, entry->size};
+  const BlobOctets whole{entry->size, entry->size, entry->size};
   if (!structure || blob.section.empty()) co_return whole;
   const auto parts = make_body_parts(*structure);
   const auto* part = find_part(parts, blob.section);
   if (part == nullptr) co_return whole;
   const auto expected = std::min<std::uint64_t>(part->size, entry->size);
-  co_return BlobOctets{expected, std::min(least_of(*part), expected)};
+  co_return BlobOctets{expected, std::min(least_of(*part), expected), part->encoded_size};
 }
 
 }  // namespace postern::mail

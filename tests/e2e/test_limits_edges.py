@@ -25,6 +25,7 @@ IN_FLIGHT, CONNECTIONS = 6, 2 * 2 * WORKER_THREADS
 def stack(run, pki):
     yield from running(Stack, run.part("limits-edges"), pki, {
         "limits": {"default_plan": "small", "requests_in_flight": IN_FLIGHT},
+        "jmap": {"max_concurrent_requests": 4, "max_concurrent_upload": 2},
         "plans": {"small": {"files_hour": FILES}}}, apache=False)
 
 
@@ -152,6 +153,9 @@ def test_one_persons_downloads_leave_workers_to_others(stack, person, client):
         answer = client.download(blob)
         assert answer.status == 429 and answer.json["limit"] == "maxConcurrentRequests"
         assert f"may have {IN_FLIGHT}" in answer.json["detail"] and answer.headers["Retry-After"] == "1"
+        echo = [["Core/echo", {}, "e"]]
+        assert client.api(echo).status == client.get("/jmap/session").status == 429
+        assert client.upload(b"u").status == 429
         assert other.get("/jmap/session").status == 200
         assert other.mailbox("inbox")["role"] == "inbox"
     finally:

@@ -125,6 +125,7 @@ class Account final : public Mailstore,
   // what its structure tells, and that it may be so many at least. Costs a command where the structure isn't known.
   struct BlobOctets {
     std::uint64_t expected = 0, least = 0;
+    std::uint64_t encoded = 0;  // as the server sends it
     bool exact() const { return expected == least; }
   };
   io::Task<Result<BlobOctets>> blob_octets(BlobKey blob);

@@ -217,6 +217,7 @@ TEST(Config, WhatExcludesEachOther) {
   EXPECT_THAT(refused(imap + "verify = false\n"), HasSubstr("needs pins"));
   EXPECT_THAT(refused(imap + "backoff_min = \"1m\"\nbackoff_max = \"1s\"\n"), HasSubstr("backoff_min"));
   EXPECT_THAT(refused(imap + "[throttle]\ndelay_min = \"1m\"\ndelay_max = \"1s\"\n"), HasSubstr("delay_min"));
+  EXPECT_THAT(refused(imap + "[limits]\nrequests_in_flight = 11\n"), HasSubstr("requests_in_flight"));
   EXPECT_THAT(refused(imap + "[throttle]\nfree_failures = 5\nfailures_max = 5\n"),
               HasSubstr("free_failures"));
   EXPECT_THAT(refused(imap + "[auth]\nsession_idle = \"2h\"\nsession_max = \"1h\"\n"),
