@@ -68,7 +68,11 @@ void Account::on_left(MailboxView& view) {
   }
   if (!view.index().listed() || view.listing()) return;  // what was known before still is what was told
   auto& baseline = baselines_[view.key()];
-  baseline = {status_of(view), view.modseq(), expected_in(view), false, false, view.index().filled()};
+  auto left = status_of(view);
+  // Servers that don't tell it when a mailbox is selected tell it by STATUS, which the next one is compared with.
+  if (const auto told = mailboxes_[at->second].status.uid_next; left.uid_next == 0 && told != 0)
+    left.uid_next = std::max(told, view.index().largest_uid() + 1);
+  baseline = {left, view.modseq(), expected_in(view), false, false, view.index().filled()};
   if (!right) baseline.status.messages = never_fits;
 }
 

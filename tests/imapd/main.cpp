@@ -105,6 +105,7 @@ void set_quirk(Quirks& quirks, const std::string& name) {
       {"status_no_selected", &Quirks::status_no_selected},
       {"no_delete_selected", &Quirks::no_delete_selected},
       {"rename_uidvalidity", &Quirks::rename_uidvalidity},
+      {"select_no_uidnext", &Quirks::select_no_uidnext},
   };
   if (name == "no_capability_code") {
     quirks.capability_code = false;

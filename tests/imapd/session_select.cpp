@@ -83,7 +83,8 @@ Reply Session::open_mailbox(Cursor& args, bool read_only) {
   if (unseen != messages.end())
     untagged(fmt::format("OK [UNSEEN {}] First unseen", unseen - messages.begin() + 1));
   untagged(fmt::format("OK [UIDVALIDITY {}] UIDs valid", mailbox_->uidvalidity));
-  untagged(fmt::format("OK [UIDNEXT {}] Predicted next UID", mailbox_->uidnext));
+  if (!server_.options().quirks.select_no_uidnext)
+    untagged(fmt::format("OK [UIDNEXT {}] Predicted next UID", mailbox_->uidnext));
   if (offers("CONDSTORE")) untagged(fmt::format("OK [HIGHESTMODSEQ {}] Highest", mailbox_->highestmodseq));
   if (offers("OBJECTID")) untagged(fmt::format("OK [MAILBOXID (F{})] Ok", mailbox_->id));
   if (qresync && qresync->uidvalidity == mailbox_->uidvalidity) send_changes_since(*qresync);

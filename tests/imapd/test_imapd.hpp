@@ -79,6 +79,7 @@ struct Quirks {
   bool status_no_selected = false;   // NO to STATUS of the mailbox that is selected
   bool no_delete_selected = false;   // NO to DELETE of it
   bool rename_uidvalidity = false;   // RENAME gives new UIDVALIDITYs
+  bool select_no_uidnext = false;    // SELECT tells no UIDNEXT, as Courier's
 };
 
 struct Options {
