@@ -349,7 +349,8 @@ void Account::tell_counts(bool given) {
 io::Task<Result<Freshness>> Account::hear_all() {
   auto listed = co_await refresh_mailboxes(context_.options.mailbox_list_fresh);
   if (!listed) co_return fail(listed.error());
-  auto freshness = *listed;
+  // What is heard goes first: a mailbox that is behind may take the connection on which another one has been announced.
+  auto freshness = both(*listed, co_await catch_up());
   std::vector<MailboxKey> behind;
   for (const auto& mailbox : mailboxes_)
     if (has_news(mailbox)) behind.push_back(mailbox.key);

@@ -86,6 +86,39 @@ TEST_P(AccountTierTest, WhatHappenedInAMailboxThatWasLeftIsTold) {
   EXPECT_THAT(changes.data.destroyed, ElementsAre(ids[4]));
 }
 
+// Courier's SELECT tells no UIDNEXT: what a mailbox had when it was left, STATUS has told.
+TEST_P(AccountTierTest, AMailboxThatWasLeftHasNoNewsWhereNothingHappened) {
+  options.quirks.select_no_uidnext = true;
+  open();
+  leave_inbox();
+  clock.advance(31s);
+  const auto state = email_state();
+  imapd->reset_counts();
+  auto changes = told(state);
+  EXPECT_THAT(changes.data.updated, IsEmpty());
+  EXPECT_EQ(commands()["SELECT"], 0u);
+  // And it has where something did.
+  imapd->deliver("alice", "INBOX", "Subject: new\r\n\r\nhello\r\n");
+  clock.advance(31s);
+  changes = told(changes.state);
+  EXPECT_THAT(changes.data.created, SizeIs(1));
+  EXPECT_EQ(commands()["SELECT"], 1u);
+}
+
+// A mailbox that is behind takes the connection on which another one's news have come already.
+TEST_P(AccountTierTest, WhatCameIntoManyMailboxesIsToldAtOnce) {
+  open();
+  const std::vector<std::string> names{"INBOX", "Archive", "Sent", "Junk"};
+  for (const auto& name : names) page(mailbox(name));
+  page(inbox);
+  idle();
+  const auto state = email_state();
+  for (const auto& name : names) imapd->deliver("alice", name, "Subject: new\r\n\r\nhello\r\n");
+  ASSERT_TRUE(pump_until([&] { return email_state() != state; }));  // INBOX's has been heard
+  clock.advance(31s);
+  EXPECT_THAT(told(state).data.created, SizeIs(4));
+}
+
 TEST_P(AccountTierTest, AMoveIsAnUpdate) {
   open();
   page(archive);
