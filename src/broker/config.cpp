@@ -172,7 +172,8 @@ Sections sections_of(Config& c, bool& port_given) {
                   {"account_idle", duration(c.cache.account_idle, 10s, 24h * 30)}};
   all["mail"] = {{"mailbox_list_fresh", duration(c.mail.mailbox_list_fresh, 0s, 1h)},
                  {"fill_messages", number(c.mail.fill_messages, 100, 1'000'000)},
-                 {"fetch_messages", number(c.mail.fetch_messages, 10, 100'000)}};
+                 {"fetch_messages", number(c.mail.fetch_messages, 10, 100'000)},
+                 {"join_by_identity", boolean(c.mail.join_by_identity)}};
   add_smtp_section(all, c.smtp);
   all["jmap"] = {{"max_size_upload", size(c.jmap.max_size_upload, 0, tib)},
                  {"max_size_attachments_per_email", size(c.jmap.max_size_attachments_per_email, 0, tib)},

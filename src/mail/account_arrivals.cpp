@@ -58,7 +58,8 @@ io::Task<Result<>> Account::fetch_arrivals(session::Lease& lease, ViewPtr view, 
   const auto first = std::uint64_t{view->index().largest_uid()} + 1;
   std::map<std::uint32_t, MessageSource> sources;
   imap::CommandBuilder fetch("UID FETCH", capabilities);
-  fetch.raw(" " + std::to_string(first) + ":* (" + first_items(plan, capabilities, false) + ")");
+  fetch.raw(" " + std::to_string(first) + ":* (" +
+            first_items(plan, capabilities, false, context_.options.join_by_identity) + ")");
   fetch.expect(has_content(plan) ? content_fetch : imap::Expect::fetch);
   // The view hears it as its observer.
   auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {

@@ -229,7 +229,7 @@ void Account::on_message_hidden(MailboxView& view, std::uint32_t uid) {
 void Account::on_message_shown(MailboxView& view, std::uint32_t uid) {
   const Place place{view.key(), view.uid_validity(), uid};
   const auto* entry = view.index().find(uid);
-  if (const auto moving = moving_.find(place); moving != moving_.end())
+  if (const auto moving = moving_.find(place); moving != moving_.end() && moving->second)
     moving->second.reset();
   else if (!moved_from_.contains(place))
     tell_shown(place, entry != nullptr ? entry->thread : 0);

@@ -101,9 +101,10 @@ void take_fetched(MessageSource& source, imap::FetchData& data) {
   if (data.preview) source.preview = std::move(*data.preview);
 }
 
-std::string first_items(const FetchPlan& plan, const imap::CapabilitySet& capabilities, bool threads_known) {
+std::string first_items(const FetchPlan& plan, const imap::CapabilitySet& capabilities, bool threads_known,
+                        bool identified) {
   using imap::Capability;
-  auto items = index_items(capabilities);
+  auto items = index_items(capabilities, identified);
   if (plan.body_structure) items += " BODYSTRUCTURE";
   if (plan.preview && capabilities.has(Capability::preview)) items += " PREVIEW";
   auto fields = plan.header_fields;
@@ -339,7 +340,9 @@ io::Task<Result<>> Account::fetch_sources(ViewPtr view, const FetchPlan& plan,
   Result<> first;
   if (known.size() < sources.size())
     first = co_await on_mailbox(
-        view, [&view, &plan, &sources, &known](session::Lease& lease) -> io::Task<Result<>> {
+        view,
+        [&view, &plan, &sources, &known,
+         identified = context_.options.join_by_identity](session::Lease& lease) -> io::Task<Result<>> {
           const auto capabilities = lease.capabilities();
           imap::UidSet uids;
           bool all_threads_known = true;
@@ -350,7 +353,7 @@ io::Task<Result<>> Account::fetch_sources(ViewPtr view, const FetchPlan& plan,
             all_threads_known = all_threads_known && entry->thread != 0;
           }
           if (uids.empty()) co_return Result<>{};
-          const auto items = first_items(plan, capabilities, all_threads_known) +
+          const auto items = first_items(plan, capabilities, all_threads_known, identified) +
                              (view->told_modseq() != 0 ? " MODSEQ" : "");
           for (const auto& piece : uids.split(imap::command_line_bytes_max / 2)) {
             imap::CommandBuilder fetch("UID FETCH", capabilities);

@@ -51,6 +51,7 @@ bool Account::is_identified(const MailboxView& view) {
 
 // Is there anything that an arrival in this mailbox could be?
 bool Account::may_join_arrivals(const MailboxView& view) const {
+  if (!context_.options.join_by_identity) return false;
   const auto* mailbox = find_mailbox(view.key());
   if (mailbox == nullptr || !may_hold_joined(*mailbox)) return false;
   return !departures_.empty() || std::any_of(views_.begin(), views_.end(), [&](const auto& other) {
@@ -82,7 +83,7 @@ std::uint32_t Account::end_of_known(const MailboxView& view) const {
 
 // Before its place is forgotten.
 void Account::note_departure(const MailboxView& view, const MessageEntry& message) {
-  if (!message.identity.is_known() || !is_identified(view)) return;
+  if (!context_.options.join_by_identity || !message.identity.is_known() || !is_identified(view)) return;
   const auto* mailbox = find_mailbox(view.key());
   if (mailbox == nullptr || !may_hold_joined(*mailbox)) return;
   const Place place{view.key(), view.uid_validity(), message.uid};
@@ -143,6 +144,7 @@ std::optional<Account::Joining> Account::email_of_arrival(const MailboxView& vie
 }
 
 bool Account::join_arrival(MailboxView& view, const MessageEntry& entry) {
+  if (!context_.options.join_by_identity) return false;
   if (!entry.identity.is_known() || !entry.is_known() || !view.validity_told()) return false;
   const auto* mailbox = find_mailbox(view.key());
   if (mailbox == nullptr || !may_hold_joined(*mailbox) || !is_personal(*mailbox)) return false;

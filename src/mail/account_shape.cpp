@@ -177,7 +177,8 @@ io::Task<Result<bool>> Account::fetch_known(ViewPtr view, const FetchPlan& plan,
   rest.thread = plan.thread;
   const auto& line = lines.front();
   const auto items_bytes =
-      first_items(rest, pool_->capabilities(), false).size() + line.items.size() + line_overhead_bytes;
+      first_items(rest, pool_->capabilities(), false, context_.options.join_by_identity).size() +
+      line.items.size() + line_overhead_bytes;
   if (items_bytes > imap::command_line_bytes_max) co_return false;
   auto granted = grant_read(content + header_octets_expected(plan, 1), plan.tab.get());
   if (!granted) co_return fail(granted.error());
@@ -192,7 +193,9 @@ io::Task<Result<bool>> Account::fetch_known(ViewPtr view, const FetchPlan& plan,
     came = 0;
     imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
     fetch.sp().set(imap::UidSet(uid));
-    fetch.raw(" (" + first_items(rest, lease.capabilities(), thread_known) + line.items.substr(3) + ")");
+    fetch.raw(" (" +
+              first_items(rest, lease.capabilities(), thread_known, context_.options.join_by_identity) +
+              line.items.substr(3) + ")");
     fetch.expect(content_fetch);
     co_return co_await run_fetch(lease, fetch, [&](imap::Response& response) {
       auto* answer = std::get_if<imap::FetchResponse>(&response);

@@ -19,11 +19,13 @@ std::vector<std::string> jmap_keywords(const MailboxIndex& index, const MessageE
 // Which part of a message a FETCH item is about: "HEADER.FIELDS (...)" and "HEADER" are its header.
 inline bool is_header(std::string_view section) { return section.starts_with("HEADER"); }
 // What the index holds of a message comes at once, so that all of it is known or nothing.
-inline std::string index_items(const imap::CapabilitySet& capabilities) {
-  return "UID FLAGS INTERNALDATE RFC822.SIZE" + std::string(identity_item(capabilities));
+inline std::string index_items(const imap::CapabilitySet& capabilities, bool identified) {
+  return "UID FLAGS INTERNALDATE RFC822.SIZE" +
+         std::string(identified ? identity_item(capabilities) : std::string_view());
 }
 // The FETCH items that a plan wants of every message.
-std::string first_items(const FetchPlan& plan, const imap::CapabilitySet& capabilities, bool threads_known);
+std::string first_items(const FetchPlan& plan, const imap::CapabilitySet& capabilities, bool threads_known,
+                        bool identified);
 // The thread that FETCH data tell; 0 where they tell none.
 ThreadKey thread_of(const imap::FetchData& data, const imap::CapabilitySet& capabilities, const EmailKey& id);
 

@@ -181,7 +181,8 @@ io::Task<Result<>> Account::list_messages(session::Lease& lease, ViewPtr view, c
     bool beyond = false;  // more than the server counts
     std::vector<imap::FetchData> all;
     imap::CommandBuilder fetch("UID FETCH", capabilities);
-    fetch.raw(" 1:* (" + index_items(capabilities) + ")").expect(imap::Expect::fetch);
+    fetch.raw(" 1:* (" + index_items(capabilities, context_.options.join_by_identity) + ")")
+        .expect(imap::Expect::fetch);
     UidList uids;
     auto fetched = co_await run(lease, fetch, [&](imap::Response& response) {
       auto* data = std::get_if<imap::FetchResponse>(&response);
@@ -251,7 +252,7 @@ io::Task<Result<Freshness>> Account::fill(ViewPtr view) {
     if (unknown >= before) co_return fail(Errc::server_refused, "FETCH leaves out messages of the mailbox");
     before = unknown;
     const auto piece = context_.options.fill_messages;
-    auto filled = co_await on_mailbox(view, [view, piece](session::Lease& lease) -> io::Task<Result<>> {
+    auto filled = co_await on_mailbox(view, [this, view, piece](session::Lease& lease) -> io::Task<Result<>> {
       imap::UidSet missing;
       std::uint32_t count = 0;
       std::uint32_t first = 0, last = 0;
@@ -266,7 +267,8 @@ io::Task<Result<Freshness>> Account::fill(ViewPtr view) {
       // Nearly all are missing in a cold mailbox: a range says it in a few octets.
       imap::CommandBuilder fetch("UID FETCH", lease.capabilities());
       fetch.sp().set(imap::UidSet::range(first, last)).sp().expect(imap::Expect::fetch);
-      fetch.raw("(" + index_items(lease.capabilities()) + (view->told_modseq() != 0 ? " MODSEQ)" : ")"));
+      fetch.raw("(" + index_items(lease.capabilities(), context_.options.join_by_identity) +
+                (view->told_modseq() != 0 ? " MODSEQ)" : ")"));
       const auto uid_validity = view->uid_validity();
       auto done = co_await run_fetch(lease, fetch);
       // What the server leaves out is about to be expunged, or it can't read it: not asked for again and again.

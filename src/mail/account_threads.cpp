@@ -35,7 +35,8 @@ io::Task<Result<Freshness>> Account::load_threads(ViewPtr view) {
     const auto missing = view->missing_threads();
     if (missing.empty()) co_return Result<>{};
     const auto capabilities = lease.capabilities();
-    const auto items = first_items(plan, capabilities, false) + (view->told_modseq() != 0 ? " MODSEQ" : "");
+    const auto items = first_items(plan, capabilities, false, context_.options.join_by_identity) +
+                       (view->told_modseq() != 0 ? " MODSEQ" : "");
     for (const auto& piece : missing.split(imap::command_line_bytes_max / 2)) {
       imap::CommandBuilder fetch("UID FETCH", capabilities);
       fetch.sp().set(piece).raw(" (" + items + ")").expect(content_fetch);

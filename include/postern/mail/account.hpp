@@ -35,6 +35,8 @@ struct MailOptions {
   Duration mailbox_list_fresh = std::chrono::seconds(30);  // LIST and STATUS are asked again after that
   Duration quota_fresh = std::chrono::seconds(30);         // the same of GETQUOTAROOT
   Duration rights_fresh = std::chrono::hours(1);           // the same of MYRIGHTS
+  // Emails that other programs move and copy are told by what the server says identifies a message.
+  bool join_by_identity = false;
   std::uint32_t fill_messages = 10'000;  // UIDs asked about by one command while an index fills
   std::uint32_t fetch_messages = 1'000;  // messages in one FETCH of header fields
   // While somebody listens, and the server has no NOTIFY: LIST and STATUS that soon after a change, then half as

@@ -105,6 +105,7 @@ TEST(ConfigSample, TheSamplesCommentedKeysAreTheDefaults) {
   EXPECT_EQ(full->mail.mailbox_list_fresh, plain->mail.mailbox_list_fresh);
   EXPECT_EQ(full->mail.fill_messages, plain->mail.fill_messages);
   EXPECT_EQ(full->mail.fetch_messages, plain->mail.fetch_messages);
+  EXPECT_EQ(full->mail.join_by_identity, plain->mail.join_by_identity);
   EXPECT_EQ(full->jmap.max_size_upload, plain->jmap.max_size_upload);
   EXPECT_EQ(full->jmap.max_concurrent_upload, plain->jmap.max_concurrent_upload);
   EXPECT_EQ(full->jmap.max_size_request, plain->jmap.max_size_request);

@@ -23,6 +23,7 @@ using namespace std::chrono_literals;
 struct AccountFixture : test::LoopFixture {
   testimapd::Options options;
   session::ServerOptions server_options;
+  MailOptions mail_options;
   std::string directory;
   std::unique_ptr<testimapd::TestImapd> imapd;
   std::unique_ptr<session::Server> server;
@@ -66,7 +67,7 @@ struct AccountFixture : test::LoopFixture {
     session::Credentials credentials;
     credentials.login = "alice";
     credentials.secret = Secret("secret");
-    account = std::make_shared<Account>(AccountContext{loop, *server, *segment, fragments, {}}, 42,
+    account = std::make_shared<Account>(AccountContext{loop, *server, *segment, fragments, mail_options}, 42,
                                         std::move(credentials), "");
   }
 

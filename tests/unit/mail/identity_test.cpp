@@ -13,6 +13,7 @@ using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 
 struct IdentityTest : AccountChangesTest {
+  IdentityTest() { mail_options.join_by_identity = true; }
   // Both in memory and heard, with all that the index holds.
   void open_both() {
     open();
