@@ -364,8 +364,8 @@ def test_fetch_that_does_not_stream(stack, person, page, body):
         fetch: async (url, options) => options.headers["X-Long-Poll"] ? fetch(url, options)
             : new Response({body}, {{ headers: {{ "Content-Type": "text/event-stream" }} }}) }} }})""")
     if body != "null":
-        page.wait("window.heldOf(10000, 10000).length === 1")
-        page.run("window.release(10000, 10000)")
+        page.wait("window.heldOf(40000, 40000).length === 1")  # a ping is due every 30 s
+        page.run("window.release(40000, 40000)")
     page.wait("window.events.transport === 'poll' && window.events.state === 'open' && window.email()")
     now = opened_state(page)
     append(stack, person)
