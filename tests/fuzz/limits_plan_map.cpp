@@ -24,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   }
   // Whoever has a line has its plan; nobody has one that there isn't.
   std::size_t named = 0;
-  for (std::string_view rest = text; !rest.empty();) {
+  for (auto rest = text.substr(text.starts_with("\xEF\xBB\xBF") ? 3 : 0); !rest.empty();) {
     const auto end = std::min(rest.find('\n'), rest.size());
     auto line = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
