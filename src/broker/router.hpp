@@ -153,7 +153,7 @@ class Router {
                                                                           bool head_only);
   Answer over_limit(const Error& error) const;
   Answer over_limit(const limits::Refusal& refusal, std::uint16_t status = 429) const;
-  static Answer too_many_requests();
+  static Answer too_many_requests(const std::string& detail = {});
   // One of those that a person may have under way; else the answer.
   std::expected<Shares<store::AccountKey>::Share, Answer> enter(const Identity& identity);
   class SignInTry;

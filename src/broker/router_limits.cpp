@@ -145,8 +145,8 @@ jmap::ApiResponse Router::over_limit(const limits::Refusal& refusal, std::uint16
   return jmap::over_limit(refusal, unix_seconds(loop_.clock().wall()), status);
 }
 
-jmap::ApiResponse Router::too_many_requests() {
-  auto refused = jmap::problem(429, "limit", "too many requests at once", "maxConcurrentRequests");
+jmap::ApiResponse Router::too_many_requests(const std::string& detail) {
+  auto refused = jmap::problem(429, "limit", "too many requests at once" + detail, "maxConcurrentRequests");
   refused.retry_after = "1";
   return refused;
 }
@@ -155,12 +155,8 @@ std::expected<Shares<store::AccountKey>::Share, Router::Answer> Router::enter(co
   const std::uint64_t most = config_->limits.requests_in_flight;
   auto share = in_flight_.take(identity.key, 1, {.of_one = most, .of_all = ~std::uint64_t{0}});
   if (share) return std::move(*share);
-  auto refused = jmap::problem(
-      429, "limit",
-      "too many requests at once: one person may have " + std::to_string(most) + " of them under way",
-      "maxConcurrentRequests");
-  refused.retry_after = "1";
-  return std::unexpected(std::move(refused));
+  return std::unexpected(
+      too_many_requests(": one person may have " + std::to_string(most) + " of them under way"));
 }
 
 // --- Signing in ---
